@@ -1,0 +1,89 @@
+/**
+ * Everything that can go wrong, in one table: the code, the exit code that a script sees,
+ * what to do about it, and whether trying again may help.
+ */
+
+interface ErrorKind {
+  readonly exit: number;
+  readonly hint: string;
+  readonly retryable: boolean;
+}
+
+const kinds = {
+  not_a_repository: { exit: 10, hint: "run this inside a git repository, or name one with -C DIR", retryable: false },
+  not_protected: { exit: 10, hint: "holdfast init --yes", retryable: false },
+  store_missing: { exit: 10, hint: "is the disk mounted? if the store is gone for good: holdfast init --yes", retryable: true },
+  store_unwritable: { exit: 1, hint: "check the permissions of the store's folder; existing points are untouched", retryable: true },
+  store_full: { exit: 1, hint: "free some space on the store's volume and run it again; existing points are untouched", retryable: true },
+  store_failed: { exit: 1, hint: "holdfast doctor", retryable: true },
+  store_foreign: { exit: 2, hint: "choose another folder: this one belongs to another repository", retryable: false },
+  remote_failed: { exit: 1, hint: "holdfast sync --wait", retryable: true },
+  locked: { exit: 11, hint: "wait for the other run to end; a dead one is taken over by itself", retryable: true },
+  usage: { exit: 2, hint: "see --help", retryable: false },
+  config_invalid: { exit: 2, hint: "mend the file, then: holdfast config check", retryable: false },
+  unknown_revision: { exit: 1, hint: "restore-from-git --list shows the points; holdfast backup makes a new one", retryable: false },
+  unknown_point: { exit: 1, hint: "holdfast points", retryable: false },
+  ambiguous: { exit: 2, hint: "give more characters", retryable: false },
+  no_points: { exit: 1, hint: "holdfast backup", retryable: false },
+  target_not_empty: { exit: 2, hint: "give --to a folder that is new or empty, or restore --in-place", retryable: false },
+  consent_missing: { exit: 2, hint: "type RESTORE when asked, or pass --force in a script", retryable: false },
+  damaged: { exit: 13, hint: "restore from another copy: restore-from-git --from STORE, or an older point", retryable: false },
+  chain_broken: { exit: 13, hint: "restore from another copy: restore-from-git --from STORE, or an older point", retryable: false },
+  format_newer: { exit: 1, hint: "this was written by a newer holdfast: npm install -g holdfast@latest", retryable: false },
+  mismatch: { exit: 13, hint: "the restored files differ from what was captured; keep both folders and try another copy", retryable: false },
+  git_failed: { exit: 1, hint: "git's own words stand above; holdfast doctor looks for the cause", retryable: true },
+  git_missing: { exit: 1, hint: "install git 2.30 or newer and put it on PATH", retryable: false },
+  io_failed: { exit: 1, hint: "look at the path above: permissions, free space, a failing disk?", retryable: true },
+  hostile: { exit: 13, hint: "this store holds something that no backup writes; do not trust it, restore from another copy", retryable: false },
+  interrupted: { exit: 130, hint: "run it again: what was published stays, the rest is made anew", retryable: true },
+  internal: { exit: 1, hint: "this is a bug in holdfast; please report it with the text above", retryable: false },
+} as const satisfies Record<string, ErrorKind>;
+
+export type ErrorCode = keyof typeof kinds;
+
+export const errorKinds: Readonly<Record<ErrorCode, ErrorKind>> = kinds;
+
+/** Exit codes that are not an error's: the promise to scripts and monitors. */
+export const exitCodes = { done: 0, failed: 1, usage: 2, partial: 3, interrupted: 130 } as const;
+
+interface ErrorOptions {
+  /** What to paste or do now. The table's hint when absent. */
+  readonly hint?: string;
+  /** Safe facts for machines: never a secret, never file content. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+}
+
+/** The one error class. `message` says what happened, to what, in lower case and without a full stop. */
+export class BackupError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "BackupError";
+    this.code = code;
+    this.hint = options.hint ?? kinds[code].hint;
+    this.details = options.details ?? {};
+  }
+
+  get exitCode(): number {
+    return kinds[this.code].exit;
+  }
+
+  get isRetryable(): boolean {
+    return kinds[this.code].retryable;
+  }
+}
+
+/** The system's code (`ENOENT`, `ENOSPC`, …) of a thrown value, or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}
+
+/** One line for people about any thrown value. */
+export function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,123 @@
+/**
+ * The manifest: one point's JSON, written last, so that its presence is the point's.
+ * Plain and short: ids, times, sizes, sums. Names and messages stand in `contents`.
+ * Written one field a line with two spaces of indent, each artifact on a line of its own,
+ * so that a plain shell can read it (docs/format.md).
+ */
+import { z } from "zod";
+import { BackupError } from "./errors.ts";
+import { dayOf, isPointId, type PointId } from "./ids.ts";
+import { parseJson } from "./json.ts";
+
+export const formatVersion = 1;
+
+export const pointKinds = ["commit", "push", "session", "daily", "weekly", "pre_change", "manual"] as const;
+export type PointKind = (typeof pointKinds)[number];
+
+/** An artifact's name after the point id: `20261121T143005Z-a1b2c3.bundle`. */
+export const artifactKinds = ["bundle", "idx", "tar.zst", "contents.zst"] as const;
+export type ArtifactKind = (typeof artifactKinds)[number];
+
+const pointId = z.string().refine(isPointId, "not a point id");
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "not a sha256");
+const size = z.int().nonnegative();
+
+const artifactSchema = z.strictObject({
+  name: z.string().regex(/^[0-9A-Za-z.-]+$/),
+  /** Bytes and sha256 as stored. */
+  size,
+  sha256,
+  /** Bytes and sha256 after decompression; equal to the stored ones where nothing is compressed. */
+  plainSize: size,
+  plainSha256: sha256,
+});
+
+const manifestSchema = z.strictObject({
+  format: z.literal(formatVersion),
+  id: pointId,
+  kind: z.enum(pointKinds),
+  createdAt: z.iso.datetime({ precision: 3 }),
+  repository: z.uuid(),
+  machine: z.string().max(255),
+  /** The point that this one builds on; null for a full one. */
+  base: pointId.nullable(),
+  /** The full point at the bottom of the chain; its own id for a full one. */
+  full: pointId,
+  /** Incrementals since the full one: 0 for a full one. */
+  step: z.int().nonnegative(),
+  /** Artifacts of one kind below this one that a restore reads. */
+  level: z.int().min(0).max(63),
+  /** The machine's point before this one, and the sha256 of its manifest as stored. */
+  previous: pointId.nullable(),
+  previousSha256: sha256.nullable(),
+  tool: z.string().max(64),
+  artifacts: z.array(artifactSchema).max(16),
+  counts: z.strictObject({ files: size, bytes: size, changed: size, refs: size, left: size, problems: size }),
+  /** False when something changed while it was read, or could not be read: `contents` says what. */
+  consistent: z.boolean(),
+  screened: z.boolean(),
+  expires: z.iso.datetime({ precision: 3 }).nullable(),
+  retention: z.string().max(64),
+  signature: z.string().max(4096).nullable(),
+});
+
+export type Artifact = z.infer<typeof artifactSchema>;
+export type Manifest = z.infer<typeof manifestSchema>;
+
+/** Canonical text: the same manifest always gives the same bytes. */
+export function writeManifest(manifest: Manifest): string {
+  const lines = Object.keys(manifestSchema.shape).map((key) => {
+    const value: unknown = manifest[key as keyof Manifest];
+    if (key !== "artifacts") return `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`;
+    const artifacts = manifest.artifacts.map((artifact) => `    ${JSON.stringify(artifact)}`);
+    return artifacts.length === 0 ? `  "artifacts": []` : `  "artifacts": [\n${artifacts.join(",\n")}\n  ]`;
+  });
+  return `{\n${lines.join(",\n")}\n}\n`;
+}
+
+/**
+ * Parses a manifest that a store gave. Throws `format_newer` for a version that this build does not know,
+ * `damaged` with every problem listed for anything else that is not a manifest.
+ */
+export function parseManifest(text: string, key: string): Manifest {
+  const json = parseJson(text);
+  if (json === undefined) throw new BackupError("damaged", `manifest ${key} is not JSON`);
+  const version = versionOf(json);
+  if (version !== undefined && version > formatVersion) {
+    throw new BackupError("format_newer", `point ${key} has format ${version}, this holdfast reads up to ${formatVersion}`);
+  }
+  const result = manifestSchema.safeParse(json);
+  if (!result.success) throw new BackupError("damaged", `manifest ${key} is not valid: ${z.prettifyError(result.error)}`);
+  const manifest = result.data;
+  const foreign = manifest.artifacts.find((artifact) => !isArtifactName(manifest.id, artifact.name));
+  if (foreign !== undefined) throw new BackupError("damaged", `manifest ${key} names ${foreign.name}, which is not its own`);
+  if (!key.endsWith(`${manifest.id}.json`)) throw new BackupError("damaged", `manifest ${key} says that it is ${manifest.id}`);
+  return manifest;
+}
+
+export function manifestKey(id: PointId): string {
+  return `${dayOf(id)}/${id}.json`;
+}
+
+export function artifactKey(id: PointId, kind: ArtifactKind): string {
+  return `${dayOf(id)}/${id}.${kind}`;
+}
+
+/** The artifact of this kind, or undefined: a point that changed nothing of a kind carries none. */
+export function findArtifact(manifest: Manifest, kind: ArtifactKind): Artifact | undefined {
+  return manifest.artifacts.find((artifact) => artifact.name === `${manifest.id}.${kind}`);
+}
+
+/** Bytes of all artifacts as stored. */
+export function storedSize(manifest: Manifest): number {
+  return manifest.artifacts.reduce((sum, artifact) => sum + artifact.size, 0);
+}
+
+function isArtifactName(id: PointId, name: string): boolean {
+  return artifactKinds.some((kind) => name === `${id}.${kind}`);
+}
+
+function versionOf(json: unknown): number | undefined {
+  if (typeof json !== "object" || json === null || !("format" in json)) return undefined;
+  return typeof json.format === "number" ? json.format : undefined;
+}

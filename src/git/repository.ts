@@ -1,0 +1,101 @@
+/** Where a repository's parts lie on disk. */
+import { realpathSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { BackupError } from "../core/errors.ts";
+import { git, gitFind, gitText } from "./run.ts";
+
+export interface Worktree {
+  /** "" for the main worktree, else its name below `worktrees/` in the common directory. */
+  readonly name: string;
+  /** Absolute; null for a bare repository's main place. */
+  readonly root: string | null;
+  /** Its own git directory: HEAD and index live there. */
+  readonly gitDir: string;
+}
+
+export interface Repository {
+  /** The git directory that all worktrees share, absolute. */
+  readonly commonDir: string;
+  readonly objectFormat: "sha1" | "sha256";
+  readonly isShallow: boolean;
+  readonly isPartial: boolean;
+  readonly usesReftable: boolean;
+  /** The main worktree first. Worktrees whose folder is gone have a null root. */
+  readonly worktrees: readonly Worktree[];
+  /** The worktree that the command was run in. */
+  readonly here: Worktree;
+}
+
+/** Throws `not_a_repository` where git finds none. */
+export async function openRepository(cwd: string): Promise<Repository> {
+  const names = ["--git-common-dir", "--absolute-git-dir", "--is-bare-repository", "--is-shallow-repository", "--show-object-format"];
+  const { code, stdout, stderr } = await git(["rev-parse", "--path-format=absolute", ...names], { cwd, okCodes: [0, 128] }).catch((error: unknown) => {
+    throw isMissing(cwd) ? new BackupError("not_a_repository", `there is no folder ${cwd}`, { cause: error }) : error;
+  });
+  if (code !== 0) throw notARepository(cwd, stderr);
+  const [common = "", gitDir = "", isBare, isShallow, format] = stdout.toString("utf8").split("\n");
+  const commonDir = realpathSync(common);
+  const config = await readConfig(commonDir);
+  const worktrees = await listWorktrees(cwd, commonDir, isBare === "true" || config.get("core.bare") === "true");
+  const here = worktrees.find((worktree) => worktree.gitDir === realpathSync(gitDir)) ?? worktrees[0];
+  if (here === undefined) throw notARepository(cwd, "no worktree");
+  return {
+    commonDir,
+    objectFormat: format === "sha256" ? "sha256" : "sha1",
+    isShallow: isShallow === "true",
+    isPartial: config.has("extensions.partialclone") || [...config.keys()].some((key) => /^remote\..*\.promisor$/.test(key)),
+    usesReftable: config.get("extensions.refstorage") === "reftable",
+    worktrees,
+    here,
+  };
+}
+
+/** The repository's own configuration (not the user's or the system's): lower-case key to its last value. */
+export async function readConfig(commonDir: string): Promise<Map<string, string>> {
+  const text = (await gitFind(["config", "--file", join(commonDir, "config"), "--list", "-z"])) ?? "";
+  const config = new Map<string, string>();
+  for (const item of text.split("\0")) {
+    const line = item.indexOf("\n");
+    if (item !== "") config.set(line === -1 ? item : item.slice(0, line), line === -1 ? "" : item.slice(line + 1));
+  }
+  return config;
+}
+
+async function listWorktrees(cwd: string, commonDir: string, isBare: boolean): Promise<Worktree[]> {
+  const porcelain = await gitText(["worktree", "list", "--porcelain", "-z"], { cwd });
+  const blocks = porcelain.split("\0\0").filter((block) => block !== "");
+  const roots = blocks.map((block) => block.split("\0").find((line) => line.startsWith("worktree "))?.slice(9) ?? "");
+  const worktrees: Worktree[] = [{ name: "", root: isBare ? null : await mainRoot(commonDir, roots[0]), gitDir: commonDir }];
+  for (const root of roots.slice(1)) {
+    const gitDir = await gitFind(["rev-parse", "--absolute-git-dir"], { cwd: root }).catch(() => undefined);
+    const name = gitDir === undefined ? undefined : nameBelow(commonDir, realpathSync(gitDir));
+    if (gitDir !== undefined && name !== undefined) worktrees.push({ name, root, gitDir: realpathSync(gitDir) });
+  }
+  return worktrees;
+}
+
+/** `git worktree list` names the git directory's parent, which is wrong for a separate git directory and for submodules. */
+async function mainRoot(commonDir: string, listed: string | undefined): Promise<string | null> {
+  const fromConfig = await gitFind(["config", "--file", join(commonDir, "config"), "core.worktree"]);
+  if (fromConfig !== undefined) return realpathSync(join(commonDir, fromConfig.startsWith("/") ? "/" : ".", fromConfig));
+  const parent = await gitFind(["rev-parse", "--show-toplevel"], { cwd: listed ?? commonDir }).catch(() => undefined);
+  return parent ?? null;
+}
+
+function nameBelow(commonDir: string, gitDir: string): string | undefined {
+  const prefix = join(commonDir, "worktrees/");
+  return gitDir.startsWith(prefix) ? gitDir.slice(prefix.length) : undefined;
+}
+
+function isMissing(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) === undefined;
+}
+
+function notARepository(cwd: string, stderr: string): BackupError {
+  if (stderr.includes("dubious ownership")) {
+    return new BackupError("not_a_repository", `git refuses ${cwd}: it belongs to another user`, {
+      hint: `git config --global --add safe.directory ${cwd}`,
+    });
+  }
+  return new BackupError("not_a_repository", `${cwd} is not in a git repository`);
+}

@@ -1,0 +1,246 @@
+/**
+ * A store in a folder: the primary on this machine, an external disk, a NAS, a synced folder.
+ * Order of a put: temporary name in the same folder, write, fsync, rename, fsync the folder.
+ */
+import { randomBytes } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { mkdtempSync } from "node:fs";
+import { BackupError, type ErrorCode, systemCode } from "../core/errors.ts";
+import type { CallOptions, LocalStore, Range, Source, StoreEntry } from "./store.ts";
+
+/** Files being written carry this prefix; a run that was killed leaves them, the next one clears them. */
+const temporaryPrefix = ".holdfast-";
+const leftoverAgeMs = 60 * 60 * 1000;
+
+export class FolderStore implements LocalStore {
+  readonly name: string;
+  readonly url: string;
+  readonly #root: string;
+  readonly #syncedFolders = new Set<string>();
+
+  constructor(name: string, root: string) {
+    this.name = name;
+    this.url = root;
+    this.#root = root;
+  }
+
+  fileOf(key: string): string {
+    return join(this.#root, key);
+  }
+
+  spool(): string {
+    try {
+      return mkdtempSync(join(this.#root, `${temporaryPrefix}spool-`));
+    } catch (error) {
+      throw this.#translate(error, "make a folder in");
+    }
+  }
+
+  async put(key: string, source: Source, options: CallOptions = {}): Promise<void> {
+    const path = this.fileOf(key);
+    try {
+      await this.#ensureFolder(dirname(path));
+      if ((await this.#existing(path)) === undefined) await this.#write(path, source, options);
+      else if (!(await this.#isSame(path, source))) throw new BackupError("store_failed", `${path} is already there with other bytes`);
+    } catch (error) {
+      throw this.#translate(error, `write ${key} into`);
+    }
+  }
+
+  async get(key: string, options: CallOptions & { readonly range?: Range } = {}): Promise<AsyncIterable<Uint8Array> | undefined> {
+    if ((await this.stat(key)) === undefined) return undefined;
+    const { range } = options;
+    if (range?.length === 0) return emptyStream();
+    const window = range === undefined ? {} : { start: range.offset, end: range.offset + range.length - 1 };
+    return createReadStream(this.fileOf(key), { highWaterMark: 1 << 20, ...window, ...(options.signal === undefined ? {} : { signal: options.signal }) });
+  }
+
+  async stat(key: string): Promise<StoreEntry | undefined> {
+    const stat = await this.#existing(this.fileOf(key));
+    return stat === undefined ? undefined : { key, size: stat.size };
+  }
+
+  async *list(prefix: string, options: CallOptions = {}): AsyncIterable<StoreEntry> {
+    const folder = prefix.slice(0, prefix.lastIndexOf("/") + 1);
+    yield* this.#walk(folder, prefix, options);
+  }
+
+  async delete(key: string): Promise<void> {
+    try {
+      await rm(this.fileOf(key), { force: true });
+      await syncFolder(dirname(this.fileOf(key)));
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT") throw this.#translate(error, `delete ${key} from`);
+    }
+  }
+
+  /** A put is durable when it returns. */
+  async flush(): Promise<void> {}
+
+  /** Removes what killed runs left: temporary files and spool folders older than an hour. Call it under the lock. */
+  async clearLeftovers(now: Date): Promise<void> {
+    const names = await readdir(this.#root).catch(() => []);
+    for (const folder of ["", ...names.filter((name) => /^\d{8}$/.test(name))]) {
+      for (const name of await readdir(join(this.#root, folder)).catch(() => [])) {
+        if (!name.startsWith(temporaryPrefix)) continue;
+        const path = join(this.#root, folder, name);
+        const stat = await lstat(path).catch(() => undefined);
+        if (stat !== undefined && now.getTime() - stat.mtimeMs > leftoverAgeMs) await rm(path, { recursive: true, force: true });
+      }
+    }
+  }
+
+  async *#walk(folder: string, prefix: string, options: CallOptions): AsyncIterable<StoreEntry> {
+    options.signal?.throwIfAborted();
+    const entries = await readdir(join(this.#root, folder), { withFileTypes: true }).catch((error: unknown) => {
+      if (systemCode(error) === "ENOENT") return [];
+      throw this.#translate(error, "list");
+    });
+    for (const entry of entries) {
+      const key = `${folder}${entry.name}`;
+      if (entry.name.startsWith(temporaryPrefix)) continue;
+      if (entry.isDirectory() && (key.startsWith(prefix) || prefix.startsWith(`${key}/`))) yield* this.#walk(`${key}/`, prefix, options);
+      if (!entry.isFile() || !key.startsWith(prefix)) continue;
+      const found = await this.stat(key);
+      if (found !== undefined) yield found;
+    }
+  }
+
+  async #write(path: string, source: Source, options: CallOptions): Promise<void> {
+    if (source.file !== undefined && (await moveInto(source.file, path))) return;
+    const temporary = join(dirname(path), `${temporaryPrefix}${randomBytes(6).toString("hex")}`);
+    try {
+      const handle = await open(temporary, "wx", 0o600);
+      try {
+        let written = 0;
+        for await (const chunk of source.open()) {
+          options.signal?.throwIfAborted();
+          await handle.write(chunk);
+          written += chunk.length;
+        }
+        if (written !== source.size) throw new BackupError("store_failed", `${path}: ${written} bytes came, ${source.size} were announced`);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await publish(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  /** Creates the folder below an existing root: a store that is not mounted must not be made anew. */
+  async #ensureFolder(folder: string): Promise<void> {
+    if (this.#syncedFolders.has(folder)) return;
+    if (folder !== this.#root) {
+      await this.#ensureFolder(dirname(folder));
+      await mkdir(folder, { mode: 0o700 }).then(
+        () => syncFolder(dirname(folder)),
+        (error: unknown) => {
+          if (systemCode(error) !== "EEXIST") throw error;
+        },
+      );
+    }
+    this.#syncedFolders.add(folder);
+  }
+
+  async #existing(path: string): Promise<{ size: number } | undefined> {
+    return lstat(path).catch((error: unknown) => {
+      if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return undefined;
+      throw this.#translate(error, "read");
+    });
+  }
+
+  async #isSame(path: string, source: Source): Promise<boolean> {
+    const handle = await open(path);
+    try {
+      let at = 0;
+      for await (const chunk of source.open()) {
+        const { bytesRead, buffer } = await handle.read(Buffer.alloc(chunk.length), 0, chunk.length, at);
+        if (bytesRead !== chunk.length || !buffer.equals(chunk)) return false;
+        at += chunk.length;
+      }
+      return at === (await handle.stat()).size;
+    } finally {
+      await handle.close();
+    }
+  }
+
+  #translate(error: unknown, doing: string): unknown {
+    const code = storeCodes[systemCode(error) ?? ""];
+    if (code === undefined) return error;
+    return new BackupError(code, `cannot ${doing} the store ${this.name} (${this.#root}): ${systemCode(error)}`, { cause: error });
+  }
+}
+
+const storeCodes: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: "store_missing",
+  ENOTDIR: "store_missing",
+  ENXIO: "store_missing",
+  ENODEV: "store_missing",
+  ESTALE: "store_missing",
+  EIO: "store_failed",
+  EACCES: "store_unwritable",
+  EPERM: "store_unwritable",
+  EROFS: "store_unwritable",
+  ENOSPC: "store_full",
+  EDQUOT: "store_full",
+  EFBIG: "store_full",
+};
+
+/** Makes `folder` a place for a new store; what is in it already is left alone. */
+export async function createStoreFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+    throw new BackupError(storeCodes[systemCode(error) ?? ""] ?? "store_failed", `cannot make the store's folder ${folder}: ${systemCode(error)}`, { cause: error });
+  });
+  await rm(await mkdtemp(join(folder, `${temporaryPrefix}probe-`)).catch((error: unknown) => {
+    throw new BackupError("store_unwritable", `cannot write into the store's folder ${folder}: ${systemCode(error)}`, { cause: error });
+  }), { recursive: true });
+}
+
+/** A rename where both lie on one volume. The file's bytes are made durable first. */
+async function moveInto(from: string, to: string): Promise<boolean> {
+  const handle = await open(from, "r+");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  try {
+    await publish(from, to);
+    return true;
+  } catch (error) {
+    if (systemCode(error) === "EXDEV") return false;
+    throw error;
+  }
+}
+
+/** Gives the finished file its name, never over another one, and makes the name durable. */
+async function publish(temporary: string, path: string): Promise<void> {
+  try {
+    await link(temporary, path);
+    await unlink(temporary);
+  } catch (error) {
+    // File systems without hard links (exFAT, some NAS): a rename does, the lock keeps other writers out.
+    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "EMLINK", "ENOSYS"].includes(systemCode(error) ?? "")) throw error;
+    await rename(temporary, path);
+  }
+  await syncFolder(dirname(path));
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } catch (error) {
+    // Some file systems (and Windows) cannot sync a folder; the file itself is durable.
+    if (!["EINVAL", "EPERM", "EISDIR", "EBADF"].includes(systemCode(error) ?? "")) throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+async function* emptyStream(): AsyncIterable<Uint8Array> {}

@@ -1,0 +1,77 @@
+/**
+ * A store holds the artifacts of points under keys such as `20261121/20261121T143005Z-a1b2c3.bundle`.
+ * Every store holds the same bytes under the same keys.
+ *
+ * What every store promises:
+ * - A finished `put` is visible to `get`, `stat` and `list` of the same store object; nobody sees half a `put`.
+ * - A `put` of a key that is there with the same bytes is done; with other bytes it throws `store_failed`.
+ * - After `flush` all earlier puts and deletes survive a power cut and are visible to everyone.
+ *   Where `put` itself gives that (a folder, a bucket), `flush` does nothing.
+ * - A missing key is a known answer: `stat` and `get` give undefined.
+ * - When `signal` aborts, nothing more is written and the call throws.
+ * - Errors are BackupErrors: `store_missing`, `store_unwritable`, `store_full`, `remote_failed`, `store_failed`.
+ */
+
+export interface StoreEntry {
+  readonly key: string;
+  readonly size: number;
+}
+
+/** Something that can be read again, so that a failed put can be tried again. */
+export interface Source {
+  readonly size: number;
+  open(): AsyncIterable<Uint8Array>;
+  /** A file with these bytes that the store may take away (rename), or undefined. */
+  readonly file?: string;
+}
+
+export interface Range {
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+}
+
+export interface Store {
+  /** As in backup.yaml. */
+  readonly name: string;
+  readonly url: string;
+  put(key: string, source: Source, options?: CallOptions): Promise<void>;
+  /** The bytes, or undefined when the key is absent. Bytes beyond the end are not given. */
+  get(key: string, options?: CallOptions & { readonly range?: Range }): Promise<AsyncIterable<Uint8Array> | undefined>;
+  stat(key: string, options?: CallOptions): Promise<StoreEntry | undefined>;
+  /** Keys that begin with `prefix`, in no particular order. */
+  list(prefix: string, options?: CallOptions): AsyncIterable<StoreEntry>;
+  /** Absent already is fine. */
+  delete(key: string, options?: CallOptions): Promise<void>;
+  flush(options?: CallOptions): Promise<void>;
+}
+
+/** A store on this machine, which captures are written into directly. */
+export interface LocalStore extends Store {
+  /** A new empty folder on the store's own volume; a `put` of a file from it is a rename. */
+  spool(): string;
+  /** The file of a key, for readers that need to seek. */
+  fileOf(key: string): string;
+}
+
+export function bytesSource(bytes: Uint8Array | string): Source {
+  const buffer = typeof bytes === "string" ? Buffer.from(bytes, "utf8") : bytes;
+  return {
+    size: buffer.length,
+    async *open() {
+      yield buffer;
+    },
+  };
+}
+
+/** All bytes of a key, or undefined when it is absent. For small things: manifests, RECOVERY.md. */
+export async function readAll(store: Store, key: string, options: CallOptions = {}): Promise<Buffer | undefined> {
+  const stream = await store.get(key, options);
+  if (stream === undefined) return undefined;
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

@@ -114,7 +114,8 @@ export function parseContents(text: string, name: string): ContentsRecord[] {
   });
   const first = records[0];
   if (first?.t !== "point") throw new BackupError("damaged", `${name} does not begin with its point`);
-  if (first.v > contentsVersion) throw new BackupError("format_newer", `${name} has version ${first.v}, this holdfast reads up to ${contentsVersion}`);
+  if (first.v > contentsVersion)
+    throw new BackupError("format_newer", `${name} has version ${first.v}, this holdfast reads up to ${contentsVersion}`);
   return records;
 }
 
@@ -239,7 +240,11 @@ function asRecord(value: unknown): ContentsRecord | undefined {
         ? (value as ContentsRecord)
         : undefined;
     case "point":
-      return isNatural(r["v"]) && isText(r["id"]) && (r["base"] === null || isText(r["base"])) && isObjectFormat(r["objectFormat"]) && isText(r["name"])
+      return isNatural(r["v"]) &&
+        isText(r["id"]) &&
+        (r["base"] === null || isText(r["base"])) &&
+        isObjectFormat(r["objectFormat"]) &&
+        isText(r["name"])
         ? (value as ContentsRecord)
         : undefined;
     default:

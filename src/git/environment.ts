@@ -5,7 +5,7 @@
 
 /** Variables of the user's that decide how git finds its configuration, its keys and the network. */
 const passed = [
-  "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "TEMP", "TMP", "LANG",
+  "PATH", "HOME", "TZ", "USER", "LOGNAME", "SHELL", "TMPDIR", "TEMP", "TMP", "LANG",
   "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR",
   "SSH_AUTH_SOCK", "SSH_AGENT_PID", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT",
   "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_CEILING_DIRECTORIES",

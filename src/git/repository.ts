@@ -29,9 +29,11 @@ export interface Repository {
 /** Throws `not_a_repository` where git finds none. */
 export async function openRepository(cwd: string): Promise<Repository> {
   const names = ["--git-common-dir", "--absolute-git-dir", "--is-bare-repository", "--is-shallow-repository", "--show-object-format"];
-  const { code, stdout, stderr } = await git(["rev-parse", "--path-format=absolute", ...names], { cwd, okCodes: [0, 128] }).catch((error: unknown) => {
-    throw isMissing(cwd) ? new BackupError("not_a_repository", `there is no folder ${cwd}`, { cause: error }) : error;
-  });
+  const { code, stdout, stderr } = await git(["rev-parse", "--path-format=absolute", ...names], { cwd, okCodes: [0, 128] }).catch(
+    (error: unknown) => {
+      throw isMissing(cwd) ? new BackupError("not_a_repository", `there is no folder ${cwd}`, { cause: error }) : error;
+    },
+  );
   if (code !== 0) throw notARepository(cwd, stderr);
   const [common = "", gitDir = "", isBare, isShallow, format] = stdout.toString("utf8").split("\n");
   const commonDir = realpathSync(common);
@@ -64,7 +66,13 @@ export async function readConfig(commonDir: string): Promise<Map<string, string>
 async function listWorktrees(cwd: string, commonDir: string, isBare: boolean): Promise<Worktree[]> {
   const porcelain = await gitText(["worktree", "list", "--porcelain", "-z"], { cwd });
   const blocks = porcelain.split("\0\0").filter((block) => block !== "");
-  const roots = blocks.map((block) => block.split("\0").find((line) => line.startsWith("worktree "))?.slice(9) ?? "");
+  const roots = blocks.map(
+    (block) =>
+      block
+        .split("\0")
+        .find((line) => line.startsWith("worktree "))
+        ?.slice(9) ?? "",
+  );
   const worktrees: Worktree[] = [{ name: "", root: isBare ? null : await mainRoot(commonDir, roots[0]), gitDir: commonDir }];
   for (const root of roots.slice(1)) {
     const gitDir = await gitFind(["rev-parse", "--absolute-git-dir"], { cwd: root }).catch(() => undefined);

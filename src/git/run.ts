@@ -55,6 +55,8 @@ export async function gitStream(
   const exit = exitOf(child);
   const stderr = collect(child);
   const feeding = feed(child, options.input);
+  // Thrown where it is awaited, after git has ended: it must not count as unobserved until then.
+  feeding.catch(() => child.kill());
   try {
     for await (const chunk of child.stdout ?? []) await onChunk(chunk as Buffer);
   } catch (error) {

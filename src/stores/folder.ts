@@ -3,10 +3,9 @@
  * Order of a put: temporary name in the same folder, write, fsync, rename, fsync the folder.
  */
 import { randomBytes } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createReadStream, mkdtempSync } from "node:fs";
 import { link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { mkdtempSync } from "node:fs";
 import { BackupError, type ErrorCode, systemCode } from "../core/errors.ts";
 import type { CallOptions, LocalStore, Range, Source, StoreEntry } from "./store.ts";
 
@@ -54,7 +53,11 @@ export class FolderStore implements LocalStore {
     const { range } = options;
     if (range?.length === 0) return emptyStream();
     const window = range === undefined ? {} : { start: range.offset, end: range.offset + range.length - 1 };
-    return createReadStream(this.fileOf(key), { highWaterMark: 1 << 20, ...window, ...(options.signal === undefined ? {} : { signal: options.signal }) });
+    return createReadStream(this.fileOf(key), {
+      highWaterMark: 1 << 20,
+      ...window,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
   }
 
   async stat(key: string): Promise<StoreEntry | undefined> {
@@ -194,11 +197,16 @@ const storeCodes: Readonly<Record<string, ErrorCode>> = {
 /** Makes `folder` a place for a new store; what is in it already is left alone. */
 export async function createStoreFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-    throw new BackupError(storeCodes[systemCode(error) ?? ""] ?? "store_failed", `cannot make the store's folder ${folder}: ${systemCode(error)}`, { cause: error });
+    throw new BackupError(storeCodes[systemCode(error) ?? ""] ?? "store_failed", `cannot make the store's folder ${folder}: ${systemCode(error)}`, {
+      cause: error,
+    });
   });
-  await rm(await mkdtemp(join(folder, `${temporaryPrefix}probe-`)).catch((error: unknown) => {
-    throw new BackupError("store_unwritable", `cannot write into the store's folder ${folder}: ${systemCode(error)}`, { cause: error });
-  }), { recursive: true });
+  await rm(
+    await mkdtemp(join(folder, `${temporaryPrefix}probe-`)).catch((error: unknown) => {
+      throw new BackupError("store_unwritable", `cannot write into the store's folder ${folder}: ${systemCode(error)}`, { cause: error });
+    }),
+    { recursive: true },
+  );
 }
 
 /** A rename where both lie on one volume. The file's bytes are made durable first. */

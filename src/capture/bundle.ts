@@ -1,0 +1,251 @@
+/**
+ * Writes a point's bundle: a header of our own over a pack. `git bundle create` drops refs that did not move, forgets
+ * deletions and refuses an empty pack; this header lists every ref as it is. Stock git reads it with
+ * `git bundle unbundle` (gitformat-bundle(5)). A full bundle's pack holds every object of the repository, reachable
+ * or not; an incremental's is thin and holds what came since the base.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, readdirSync } from "node:fs";
+import { rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { ArtifactWriter } from "../archive/artifact-file.ts";
+import type { Problem, RefEntry } from "../core/contents.ts";
+import { BackupError, describeError } from "../core/errors.ts";
+import type { Artifact } from "../core/manifest.ts";
+import { findObjects } from "../git/refs.ts";
+import type { Repository } from "../git/repository.ts";
+import { git, gitStream, gitText } from "../git/run.ts";
+import { statOf } from "./observed.ts";
+
+export interface BundleRequest {
+  readonly repository: Repository;
+  readonly folder: string;
+  readonly id: string;
+  readonly refs: readonly RefEntry[];
+  readonly head: string | null;
+  readonly tips: ReadonlySet<string>;
+  /** What the base had; undefined for a full bundle. */
+  readonly base: { readonly tips: readonly string[]; readonly since: Date } | undefined;
+  /** False when the refs are as in the base: then a bundle without objects is not worth having. */
+  readonly refsChanged: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface BundleResult {
+  /** The bundle, and of a full one its pack's index; empty when there is nothing to say. */
+  readonly artifacts: readonly Artifact[];
+  readonly problems: readonly Problem[];
+}
+
+export async function writeBundle(request: BundleRequest): Promise<BundleResult> {
+  return request.base === undefined ? writeFull(request) : writeIncremental(request, request.base);
+}
+
+async function writeFull(request: BundleRequest): Promise<BundleResult> {
+  const { repository, folder, id } = request;
+  const problems: Problem[] = [];
+  const name = await packEverything(request, problems);
+  const artifacts: Artifact[] = [];
+  if (name !== undefined || request.refs.length > 0) {
+    const writer = await ArtifactWriter.create(join(folder, `${id}.bundle`), "none");
+    await writer.write(header(request, []));
+    if (name === undefined) await writer.write(emptyPack(repository.objectFormat));
+    else await copyPack(join(folder, `${name}.pack`), repository.objectFormat, writer);
+    artifacts.push(await writer.finish(`${id}.bundle`));
+  }
+  if (name === undefined) return { artifacts, problems };
+  await rm(join(folder, `${name}.pack`));
+  await rename(join(folder, `${name}.idx`), join(folder, `${id}.pack-idx`));
+  const writer = await ArtifactWriter.create(join(folder, `${id}.idx`), "none");
+  for await (const chunk of createReadStream(join(folder, `${id}.pack-idx`))) await writer.write(chunk as Buffer);
+  artifacts.push(await writer.finish(`${id}.idx`));
+  await rm(join(folder, `${id}.pack-idx`));
+  return { artifacts, problems };
+}
+
+async function writeIncremental(request: BundleRequest, base: NonNullable<BundleRequest["base"]>): Promise<BundleResult> {
+  const { repository, folder, id } = request;
+  const before = new Set(base.tips);
+  const loose = listNewLoose(repository.commonDir, base.since).filter((oid) => !before.has(oid));
+  const fresh = [...request.tips].filter((oid) => !before.has(oid));
+  if (fresh.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems: [] };
+  const found = await findObjects(repository.commonDir, [...new Set([...fresh, ...loose, ...before])]);
+  const problems = request.refs
+    .filter((ref) => !before.has(ref.oid) && !found.has(ref.oid))
+    .map((ref): Problem => ({ code: "missing_objects", path: ref.name, message: `its object ${ref.oid} is missing` }));
+  const wanted = fresh.filter((oid) => found.has(oid));
+  const bottom = [...before].filter((oid) => found.has(oid));
+  const prerequisites = await boundary(
+    repository.commonDir,
+    wanted.filter((oid) => isCommitish(found.get(oid))),
+    bottom.filter((oid) => isCommitish(found.get(oid))),
+  );
+  const file = join(folder, `${id}.bundle`);
+  const write = async (tips: readonly string[]): Promise<Artifact> => {
+    await rm(file, { force: true });
+    const writer = await ArtifactWriter.create(file, "none");
+    await writer.write(header(request, prerequisites));
+    if (tips.length === 0) await writer.write(emptyPack(repository.objectFormat));
+    else await packThin(request, tips, bottom, (chunk) => writer.write(chunk));
+    return writer.finish(`${id}.bundle`);
+  };
+  const all = [...new Set([...wanted, ...loose.filter((oid) => found.has(oid))])];
+  try {
+    return { artifacts: [await write(all)], problems };
+  } catch (error) {
+    if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
+    // A loose tree or commit that nothing names may lack what it names; it was never whole.
+    const artifact = await write(wanted).catch((second: unknown) => {
+      throw new BackupError("git_failed", `objects of the repository cannot be packed: ${describeError(second)}`, {
+        cause: second,
+        hint: "git fsck --full",
+      });
+    });
+    return { artifacts: [artifact], problems };
+  }
+}
+
+/** The pack's base name in the folder, or undefined when the repository has no object at all. */
+async function packEverything(request: BundleRequest, problems: Problem[]): Promise<string | undefined> {
+  const { repository, folder, signal } = request;
+  const everything = ["--all", "--reflog", "--indexed-objects", "--keep-unreachable", "--pack-loose-unreachable", "--revs"];
+  const lenient = repository.isPartial ? ["--missing=allow-promisor"] : [];
+  const run = async (args: readonly string[], input: string): Promise<string | undefined> => {
+    const options = signal === undefined ? {} : { signal };
+    const output = await gitText(["--git-dir", repository.commonDir, "pack-objects", "-q", "--delta-base-offset", ...args, join(folder, "objects")], {
+      input,
+      ...options,
+    });
+    const sum = output.trim();
+    return /^[0-9a-f]+$/.test(sum) ? `objects-${sum}` : undefined;
+  };
+  if (repository.isPartial) {
+    problems.push({
+      code: "missing_objects",
+      path: ".git/objects",
+      message: "a partial clone: objects that were never fetched are not in the point",
+    });
+  }
+  try {
+    return await run([...everything, ...lenient], "");
+  } catch (error) {
+    if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
+    problems.push({
+      code: "missing_objects",
+      path: ".git/objects",
+      message: `objects are missing or damaged; all that can be read is kept (${error.message})`,
+    });
+    const readable = await listReadable(repository.commonDir, problems);
+    return readable.length === 0 ? undefined : run([], `${readable.join("\n")}\n`);
+  }
+}
+
+/** Every object that git can read, by its own full check. Slow; only for a repository that is damaged already. */
+async function listReadable(commonDir: string, problems: Problem[]): Promise<string[]> {
+  const all = await gitText(["--git-dir", commonDir, "cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)"], {
+    okCodes: [0, 128],
+  });
+  const { stdout, stderr } = await git(["--git-dir", commonDir, "fsck", "--full", "--no-dangling", "--no-progress"], {
+    okCodes: Array.from({ length: 256 }, (_, code) => code),
+  });
+  const damaged = new Set(
+    [
+      ...`${stdout.toString("utf8")}\n${stderr}`.matchAll(
+        /^(?:error|fatal)?:? ?.*?\b([0-9a-f]{40,64})\b.*(?:corrupt|mismatch|inflate|unable to unpack|broken|cannot be read|unable to parse).*$/gim,
+      ),
+    ].map((match) => match[1]),
+  );
+  for (const oid of damaged) problems.push({ code: "corrupt_objects", path: `.git/objects/${oid}`, message: "the object is damaged" });
+  return all
+    .split("\n")
+    .map((line) => line.split(" ")[0] ?? "")
+    .filter((oid) => oid !== "" && !damaged.has(oid));
+}
+
+async function packThin(
+  request: BundleRequest,
+  tips: readonly string[],
+  bottom: readonly string[],
+  onChunk: (chunk: Buffer) => Promise<void>,
+): Promise<void> {
+  const { repository, signal } = request;
+  const input = `${tips.join("\n")}\n--not\n${bottom.join("\n")}\n`;
+  const lenient = repository.isPartial ? ["--missing=allow-promisor"] : [];
+  await gitStream(
+    ["--git-dir", repository.commonDir, "pack-objects", "-q", "--revs", "--thin", "--delta-base-offset", "--stdout", ...lenient],
+    onChunk,
+    {
+      input,
+      ...(signal === undefined ? {} : { signal }),
+    },
+  );
+}
+
+/** The commits of the base that the new ones stand on. */
+async function boundary(commonDir: string, tips: readonly string[], bottom: readonly string[]): Promise<string[]> {
+  if (tips.length === 0) return [];
+  const output = await gitText(["--git-dir", commonDir, "rev-list", "--boundary", "--stdin"], {
+    input: `${tips.join("\n")}\n--not\n${bottom.join("\n")}\n`,
+  }).catch(() => "");
+  return output
+    .split("\n")
+    .filter((line) => line.startsWith("-"))
+    .map((line) => line.slice(1));
+}
+
+function header({ repository, refs, head }: BundleRequest, prerequisites: readonly string[]): Buffer {
+  const version = repository.objectFormat === "sha256" ? "# v3 git bundle\n@object-format=sha256\n" : "# v2 git bundle\n";
+  const lines = [
+    ...prerequisites.map((oid) => `-${oid} base\n`),
+    ...refs.map((ref) => `${ref.oid} ${ref.name}\n`),
+    ...(head === null ? [] : [`${head} HEAD\n`]),
+  ];
+  return Buffer.from(`${version}${lines.join("")}\n`);
+}
+
+function emptyPack(objectFormat: "sha1" | "sha256"): Buffer {
+  const start = Buffer.from([0x50, 0x41, 0x43, 0x4b, 0, 0, 0, 2, 0, 0, 0, 0]);
+  return Buffer.concat([start, createHash(objectFormat).update(start).digest()]);
+}
+
+/** Copies the pack and checks its own sum on the way: what git wrote is what we store. */
+async function copyPack(path: string, objectFormat: "sha1" | "sha256", writer: ArtifactWriter): Promise<void> {
+  const hash = createHash(objectFormat);
+  const trailerSize = objectFormat === "sha1" ? 20 : 32;
+  let tail = Buffer.alloc(0);
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    await writer.write(chunk as Buffer);
+    const buffer = tail.length === 0 ? (chunk as Buffer) : Buffer.concat([tail, chunk as Buffer]);
+    const end = Math.max(0, buffer.length - trailerSize);
+    hash.update(buffer.subarray(0, end));
+    tail = Buffer.from(buffer.subarray(end));
+  }
+  if (!hash.digest().equals(tail)) throw new BackupError("io_failed", `the pack that git wrote to ${path} was not read back as written`);
+}
+
+/** Loose objects written since `since`: what was created and dropped again between two points is named by nothing else. */
+function listNewLoose(commonDir: string, since: Date): string[] {
+  const floor = BigInt(since.getTime() - 5000) * 1_000_000n;
+  const oids: string[] = [];
+  for (const fan of foldersOf(join(commonDir, "objects"))) {
+    if (!/^[0-9a-f]{2}$/.test(fan)) continue;
+    for (const rest of foldersOf(join(commonDir, "objects", fan))) {
+      if (!/^[0-9a-f]{38}(?:[0-9a-f]{24})?$/.test(rest)) continue;
+      const stat = statOf(join(commonDir, "objects", fan, rest));
+      if (stat !== undefined && stat.mtimeNs >= floor) oids.push(fan + rest);
+    }
+  }
+  return oids;
+}
+
+function foldersOf(path: string): string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    return []; // gone since it was listed (gc): its objects are in a pack now
+  }
+}
+
+function isCommitish(type: string | undefined): boolean {
+  return type === "commit" || type === "tag";
+}

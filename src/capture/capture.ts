@@ -1,0 +1,104 @@
+/** Makes the artifacts of one point in a spool folder: observe, plan, bundle and tarball side by side, contents, read back. */
+import { hash } from "node:crypto";
+import { join } from "node:path";
+import { readBack } from "../archive/artifact-file.ts";
+import type { Problem } from "../core/contents.ts";
+import type { PointId } from "../core/ids.ts";
+import type { Artifact, Manifest } from "../core/manifest.ts";
+import type { Policy } from "../core/policy.ts";
+import type { Repository } from "../git/repository.ts";
+import { writeBundle } from "./bundle.ts";
+import { type CapturedFiles, captureFiles } from "./capture-files.ts";
+import { writeContents } from "./contents-file.ts";
+import type { KnownPoint, KnownState } from "./known.ts";
+import { type Observation, observe } from "./observe.ts";
+import { type FilePlan, type Footing, isIndexFile, isSameRef, planFiles, planRefs, type RefPlan } from "./plan.ts";
+
+export interface CaptureRequest {
+  readonly repository: Repository;
+  /** The protected folder's name, for people. */
+  readonly name: string;
+  readonly policy: Policy;
+  readonly policyDigest: string;
+  /** Absolute folders that no point holds. */
+  readonly storeFolders: readonly string[];
+  readonly state: KnownState;
+  readonly known: KnownPoint | undefined;
+  readonly footing: Footing;
+  readonly id: PointId;
+  /** A new empty folder that takes the artifacts. */
+  readonly spool: string;
+  readonly startedAt: Date;
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export type CaptureResult = { readonly status: "unchanged" } | ({ readonly status: "captured" } & Captured);
+
+export interface Captured {
+  readonly artifacts: readonly Artifact[];
+  readonly observation: Observation;
+  readonly filePlan: FilePlan;
+  readonly refPlan: RefPlan;
+  readonly files: CapturedFiles;
+  readonly facts: string;
+  readonly problems: readonly Problem[];
+  readonly counts: Manifest["counts"];
+}
+
+/** `unchanged` when the repository is as the last point held it. A full footing always captures. */
+export async function capture(request: CaptureRequest): Promise<CaptureResult> {
+  const { repository, known, footing, policy, storeFolders } = request;
+  const knownFiles = known?.policy === request.policyDigest ? known.files : undefined;
+  const observation = await observe({ repository, policy, storeFolders, isKnown: (entry) => knownFiles?.has(entry) === true });
+  const filePlan = planFiles(observation.files, known, footing);
+  const refPlan = planRefs(observation.refs, known, footing);
+  const facts = factsDigest(observation);
+  const mayBeUnchanged =
+    footing.kind !== "full" && known !== undefined && facts === known.facts && filePlan.newlyGone.length === 0 && areRefsAsKnown(observation, known);
+  if (mayBeUnchanged && filePlan.files.every(({ file, status }) => status !== "changed" || isIndexFile(file.path))) return { status: "unchanged" };
+  const bundle = writeBundle({
+    repository,
+    folder: request.spool,
+    id: request.id,
+    refs: observation.refs,
+    head: observation.worktrees[0]?.oid ?? null,
+    tips: observation.tips,
+    base: footing.kind === "full" ? undefined : { tips: request.state.readTips(footing.base.id) ?? [], since: new Date(footing.base.createdAt) },
+    refsChanged: refPlan.changed.length + refPlan.gone.length > 0,
+    ...(request.signal === undefined ? {} : { signal: request.signal }),
+  });
+  // Its failure is thrown where it is awaited; until then the tarball is written beside it.
+  bundle.catch(() => undefined);
+  const files = await captureFiles({ ...request, plan: filePlan });
+  const git = await bundle;
+  if (mayBeUnchanged && files.changed === 0) return { status: "unchanged" };
+  const problems = [...observation.problems, ...files.problems, ...git.problems];
+  const contents = await writeContents({ ...request, observation, filePlan, refPlan, files, problems });
+  const artifacts = [...git.artifacts, ...files.artifacts, contents];
+  for (const artifact of artifacts) await readBack(join(request.spool, artifact.name), artifact);
+  let bytes = 0;
+  for (const file of files.files.values()) if (file.kind === "file") bytes += file.size;
+  const counts = {
+    files: files.files.size,
+    bytes,
+    changed: files.entries.length + filePlan.gone.length,
+    refs: observation.refs.length,
+    left: observation.left.length,
+    problems: problems.length,
+  };
+  return { status: "captured", artifacts, observation, filePlan, refPlan, files, facts, problems, counts };
+}
+
+/** Worktrees, HEADs, what the indexes mean, and what could not be captured: these too make a moment what it is. */
+function factsDigest({ worktrees, problems, indexes }: Observation): string {
+  return hash("sha256", JSON.stringify([worktrees, problems, [...indexes]]), "hex");
+}
+
+function areRefsAsKnown(observation: Observation, known: KnownPoint): boolean {
+  if (observation.refs.length !== known.refs.size) return false;
+  return observation.refs.every((ref) => {
+    const before = known.refs.get(ref.name);
+    return before !== undefined && isSameRef(ref, before);
+  });
+}

@@ -1,0 +1,216 @@
+/**
+ * What the machine remembers of the last point: for each file what it held and the stat that proves it unchanged.
+ * Held in columns: 100,000 files load in tens of milliseconds. The file is a cache: when it is lost, damaged or
+ * does not fit the store, the next point is a full one.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { deserialize, serialize } from "node:v8";
+import type { ChunkList } from "../archive/chunks.ts";
+import type { EntryKind, Problem, WorktreeEntry } from "../core/contents.ts";
+import type { PointId } from "../core/ids.ts";
+import type { Manifest } from "../core/manifest.ts";
+
+/** Of the state's own layout. */
+export const knownVersion = 1;
+
+/** A file of the last point. */
+export interface KnownFile {
+  readonly kind: EntryKind;
+  readonly mode: number;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+  readonly ino: bigint;
+  readonly size: number;
+  readonly sha256: string | undefined;
+  readonly target: string | undefined;
+  readonly isSparse: boolean;
+  /** The incremental that stored it last (0: the full). */
+  readonly step: number;
+}
+
+/** A place in the ladder that a next point may build on. */
+export interface Rung {
+  readonly step: number;
+  readonly id: PointId;
+  readonly createdAt: string;
+}
+
+/** The content of a large file at a step. */
+export interface FileVersion {
+  readonly step: number;
+  readonly sha256: string;
+}
+
+export interface KnownRef {
+  readonly oid: string;
+  readonly symref?: string;
+  readonly step: number;
+}
+
+export interface KnownPoint {
+  readonly version: number;
+  readonly repository: string;
+  readonly commonDir: string;
+  /** Digest of the patterns that chose the files. */
+  readonly policy: string;
+  readonly id: PointId;
+  readonly manifestSha256: string;
+  readonly full: PointId;
+  readonly fullAt: string;
+  readonly fullSize: number;
+  /** Stored bytes of the incrementals since the full. */
+  readonly sinceFull: number;
+  readonly step: number;
+  readonly rungs: readonly Rung[];
+  readonly refs: ReadonlyMap<string, KnownRef>;
+  readonly goneRefs: ReadonlyMap<string, number>;
+  readonly files: ReadonlyMap<string, KnownFile>;
+  readonly goneFiles: ReadonlyMap<string, number>;
+  /** Versions of large files that rungs hold, oldest first. */
+  readonly versions: ReadonlyMap<string, readonly FileVersion[]>;
+  /** Digest of worktrees, HEADs, problems and what the indexes mean. */
+  readonly facts: string;
+  readonly worktrees: readonly WorktreeEntry[];
+  readonly problems: readonly Problem[];
+  readonly counts: Manifest["counts"];
+}
+
+/** The state folder of captures: `state/known`, `state/tips/ID`, `state/chunks/SHA256`. */
+export class KnownState {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** The last point as the machine remembers it; undefined when it does not. */
+  load(): KnownPoint | undefined {
+    try {
+      const raw = deserialize(readFileSync(join(this.#folder, "known"))) as Stored;
+      return raw.version === knownVersion ? unpack(raw) : undefined;
+    } catch {
+      return undefined; // absent or damaged: the next point is a full one
+    }
+  }
+
+  /** Writes the state whole or not at all, then removes tips and chunks that no rung needs any more. */
+  save(known: KnownPoint): void {
+    mkdirSync(this.#folder, { recursive: true });
+    const temporary = join(this.#folder, `known.${process.pid}`);
+    writeFileSync(temporary, serialize(pack(known)));
+    renameSync(temporary, join(this.#folder, "known"));
+    this.#keepOnly("tips", new Set(known.rungs.map((rung) => rung.id)));
+    this.#keepOnly("chunks", new Set([...known.versions.values()].flat().map(({ sha256 }) => sha256)));
+  }
+
+  forget(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Every object id that the point of a rung reached from; undefined when that is not remembered. */
+  readTips(id: PointId): string[] | undefined {
+    try {
+      return readFileSync(join(this.#folder, "tips", id), "latin1")
+        .split("\n")
+        .slice(0, -1);
+    } catch {
+      return undefined;
+    }
+  }
+
+  writeTips(id: PointId, oids: Iterable<string>): void {
+    mkdirSync(join(this.#folder, "tips"), { recursive: true });
+    writeFileSync(join(this.#folder, "tips", id), [...oids, ""].join("\n"));
+  }
+
+  /** The chunks of the content with this sha256; undefined when they are not remembered. */
+  readChunks(sha256: string): ChunkList | undefined {
+    try {
+      return deserialize(readFileSync(join(this.#folder, "chunks", sha256))) as ChunkList;
+    } catch {
+      return undefined;
+    }
+  }
+
+  writeChunks(sha256: string, chunks: ChunkList): void {
+    const folder = join(this.#folder, "chunks");
+    mkdirSync(folder, { recursive: true });
+    if (existsSync(join(folder, sha256))) return;
+    writeFileSync(join(folder, `${sha256}.new`), serialize(chunks));
+    renameSync(join(folder, `${sha256}.new`), join(folder, sha256));
+  }
+
+  #keepOnly(kind: "tips" | "chunks", wanted: ReadonlySet<string>): void {
+    const folder = join(this.#folder, kind);
+    const names = existsSync(folder) ? readdirSync(folder) : [];
+    for (const name of names) if (!wanted.has(name)) rmSync(join(folder, name), { force: true });
+  }
+}
+
+interface Stored extends Omit<KnownPoint, "files"> {
+  readonly paths: string;
+  readonly kinds: Uint8Array;
+  readonly modes: Uint16Array;
+  readonly sizes: Float64Array;
+  readonly times: BigInt64Array;
+  readonly steps: Uint32Array;
+  readonly sums: Buffer;
+  readonly targets: ReadonlyMap<number, string>;
+}
+
+const kinds: readonly EntryKind[] = ["file", "symlink", "hardlink", "folder"];
+const sparseBit = 0x8000;
+const noSum = Buffer.alloc(32);
+
+function pack({ files, ...rest }: KnownPoint): Stored {
+  const count = files.size;
+  const stored = {
+    ...rest,
+    paths: [...files.keys()].join("\0"),
+    kinds: new Uint8Array(count),
+    modes: new Uint16Array(count),
+    sizes: new Float64Array(count),
+    times: new BigInt64Array(count * 3),
+    steps: new Uint32Array(count),
+    sums: Buffer.alloc(count * 32),
+    targets: new Map<number, string>(),
+  };
+  let at = 0;
+  for (const file of files.values()) {
+    stored.kinds[at] = kinds.indexOf(file.kind);
+    stored.modes[at] = file.mode | (file.isSparse ? sparseBit : 0);
+    stored.sizes[at] = file.size;
+    stored.times[at * 3] = file.mtimeNs;
+    stored.times[at * 3 + 1] = file.ctimeNs;
+    stored.times[at * 3 + 2] = file.ino;
+    stored.steps[at] = file.step;
+    if (file.sha256 !== undefined) stored.sums.write(file.sha256, at * 32, "hex");
+    if (file.target !== undefined) stored.targets.set(at, file.target);
+    at += 1;
+  }
+  return stored;
+}
+
+function unpack({ paths, kinds: kindCodes, modes, sizes, times, steps, sums, targets, ...rest }: Stored): KnownPoint {
+  const files = new Map<string, KnownFile>();
+  const bytes = Buffer.from(sums.buffer, sums.byteOffset, sums.byteLength);
+  const names = kindCodes.length === 0 ? [] : paths.split("\0");
+  names.forEach((path, at) => {
+    const sum = bytes.subarray(at * 32, at * 32 + 32);
+    const mode = modes[at] ?? 0;
+    files.set(path, {
+      kind: kinds[kindCodes[at] ?? 0] ?? "file",
+      mode: mode & 0o7777,
+      mtimeNs: times[at * 3] ?? 0n,
+      ctimeNs: times[at * 3 + 1] ?? 0n,
+      ino: times[at * 3 + 2] ?? 0n,
+      size: sizes[at] ?? 0,
+      sha256: sum.equals(noSum) ? undefined : sum.toString("hex"),
+      target: targets.get(at),
+      isSparse: (mode & sparseBit) !== 0,
+      step: steps[at] ?? 0,
+    });
+  });
+  return { ...rest, files };
+}

@@ -1,0 +1,172 @@
+/** The use case: one point of this moment, in the primary store. */
+
+import { createHash } from "node:crypto";
+import { rm } from "node:fs/promises";
+import type { LeftEntry, Problem } from "../core/contents.ts";
+import { contentsVersion } from "../core/contents.ts";
+import { BackupError } from "../core/errors.ts";
+import { newPointId } from "../core/ids.ts";
+import { formatVersion, type Manifest, type PointKind, storedSize, writeManifest } from "../core/manifest.ts";
+import { Policy, type PolicyPatterns } from "../core/policy.ts";
+import type { Repository } from "../git/repository.ts";
+import { hasPoint, readCatalogue } from "../points/catalogue.ts";
+import { readIdentity } from "../points/identity.ts";
+import { publishPoint } from "../points/publish.ts";
+import type { LocalStore } from "../stores/store.ts";
+import { type Captured, capture } from "./capture.ts";
+import { writeRecords } from "./contents-file.ts";
+import type { KnownPoint, KnownState } from "./known.ts";
+import { type Footing, planFooting } from "./plan.ts";
+import { rememberPoint, rememberRepeat } from "./remember.ts";
+
+export interface PointRequest {
+  readonly repository: Repository;
+  readonly name: string;
+  readonly patterns: PolicyPatterns;
+  readonly store: LocalStore;
+  readonly storeFolders: readonly string[];
+  readonly state: KnownState;
+  readonly kind: PointKind;
+  /** Asked by name: a point is made even when nothing changed. */
+  readonly isAsked: boolean;
+  readonly isFullAsked: boolean;
+  readonly retention: string;
+  readonly machine: string;
+  readonly tool: string;
+  readonly now: () => Date;
+  /** An integer in [0, 2^24). */
+  readonly random: () => number;
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+export type PointResult =
+  | { readonly status: "unchanged"; readonly last: string }
+  | { readonly status: "made"; readonly manifest: Manifest; readonly problems: readonly Problem[]; readonly left: readonly LeftEntry[] };
+
+/**
+ * Captures and publishes under the caller's lock. Throws before anything is published; what a failed run leaves in
+ * the store's spool is cleared by a later one.
+ */
+export async function makePoint(request: PointRequest): Promise<PointResult> {
+  const { store, state, now } = request;
+  const identity = await readIdentity(store, request);
+  const startedAt = now();
+  const known = await trustedState(request, identity.repository);
+  const last = known === undefined ? (await readCatalogue(store, request)).points.at(-1) : undefined;
+  const previous =
+    known !== undefined
+      ? { id: known.id, sha256: known.manifestSha256 }
+      : last === undefined
+        ? undefined
+        : { id: last.id, sha256: manifestSum(last) };
+  const id = newPointId(startedAt, request.random(), previous?.id);
+  const footing = planFooting({
+    known,
+    now: startedAt,
+    repository: identity.repository,
+    commonDir: request.repository.commonDir,
+    isFullAsked: request.isFullAsked,
+  });
+  const policyDigest = createHash("sha256").update(JSON.stringify(request.patterns)).digest("hex");
+  const spool = store.spool();
+  try {
+    const result = await capture({ ...request, policy: new Policy(request.patterns), policyDigest, known, footing, id, spool, startedAt });
+    const common = {
+      format: formatVersion,
+      id,
+      kind: request.kind,
+      createdAt: startedAt.toISOString(),
+      repository: identity.repository,
+      machine: request.machine,
+    } as const;
+    const chain = { previous: previous?.id ?? null, previousSha256: previous?.sha256 ?? null };
+    const rest = { tool: request.tool, screened: false, expires: null, retention: request.retention, signature: null } as const;
+    if (result.status === "unchanged") {
+      if (known === undefined) throw new BackupError("internal", "nothing changed since nothing");
+      if (!request.isAsked) return { status: "unchanged", last: known.id };
+      const manifest: Manifest = { ...common, ...(await repeatOf(request, known, id, spool)), ...chain, ...rest };
+      await publishPoint(store, manifest, spool, request);
+      state.save(rememberRepeat(known, manifest, manifestSum(manifest)));
+      return { status: "made", manifest, problems: [], left: [] };
+    }
+    const manifest: Manifest = {
+      ...common,
+      ...placeOf(footing, known, id),
+      ...chain,
+      ...rest,
+      artifacts: [...result.artifacts],
+      counts: result.counts,
+      consistent: result.problems.length === 0,
+    };
+    await publishPoint(store, manifest, spool, request);
+    remember(request, result, { manifest, footing, known, policyDigest });
+    return { status: "made", manifest, problems: result.problems, left: result.observation.left };
+  } finally {
+    await rm(spool, { recursive: true, force: true });
+  }
+}
+
+/** What the machine remembers, if the store still has the points that it would build on. */
+async function trustedState({ state, store, signal }: PointRequest, repository: string): Promise<KnownPoint | undefined> {
+  const known = state.load();
+  if (known === undefined || known.repository !== repository) return undefined;
+  const options = signal === undefined ? {} : { signal };
+  for (const id of new Set([known.id, ...known.rungs.map((rung) => rung.id)])) if (!(await hasPoint(store, id, options))) return undefined;
+  return known;
+}
+
+function remember(
+  { state, repository }: PointRequest,
+  captured: Captured,
+  point: { manifest: Manifest; footing: Footing; known: KnownPoint | undefined; policyDigest: string },
+): void {
+  state.writeTips(point.manifest.id, captured.observation.tips);
+  state.save(
+    rememberPoint({
+      ...point,
+      captured,
+      commonDir: repository.commonDir,
+      manifestSha256: manifestSum(point.manifest),
+      size: storedSize(point.manifest),
+    }),
+  );
+}
+
+/** A point asked for when nothing changed: contents that say "as the last one". It takes no place in the ladder. */
+async function repeatOf(
+  { repository, name }: PointRequest,
+  known: KnownPoint,
+  id: string,
+  spool: string,
+): Promise<Pick<Manifest, "base" | "full" | "step" | "level" | "artifacts" | "counts" | "consistent">> {
+  const top = known.rungs.at(-1);
+  if (top === undefined) throw new BackupError("internal", "a state without a rung");
+  const worktrees = known.worktrees.map((worktree) => ({ t: "worktree" as const, ...worktree }));
+  const problems = known.problems.map((problem) => ({ t: "problem" as const, ...problem }));
+  const contents = await writeRecords(spool, id, [
+    { t: "point", v: contentsVersion, id, base: top.id, objectFormat: repository.objectFormat, name },
+    ...worktrees,
+    ...problems,
+  ]);
+  const counts = { ...known.counts, changed: 0 };
+  return {
+    base: top.id,
+    full: known.full,
+    step: known.step,
+    level: known.rungs.length,
+    artifacts: [contents],
+    counts,
+    consistent: problems.length === 0,
+  };
+}
+
+function placeOf(footing: Footing, known: KnownPoint | undefined, id: string): Pick<Manifest, "base" | "full" | "step" | "level"> {
+  if (footing.kind === "full" || known === undefined) return { base: null, full: id, step: 0, level: 0 };
+  const level = known.rungs.filter((rung) => rung.step <= footing.base.step).length;
+  return { base: footing.base.id, full: known.full, step: footing.step, level };
+}
+
+export function manifestSum(manifest: Manifest): string {
+  return createHash("sha256").update(writeManifest(manifest)).digest("hex");
+}

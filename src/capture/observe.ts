@@ -1,0 +1,95 @@
+/** Looks at the whole repository and lists what a point of this moment would hold. Reads no file's contents. */
+import { hash } from "node:crypto";
+import { realpathSync } from "node:fs";
+import { entryPath, type LeftEntry, type Problem, type RefEntry, type WorktreeEntry } from "../core/contents.ts";
+import type { Policy } from "../core/policy.ts";
+import { type IndexEntry, listStaged } from "../git/index-entries.ts";
+import { readHead, readRefs } from "../git/refs.ts";
+import type { Repository } from "../git/repository.ts";
+import { observeGitDir } from "./observe-git-dir.ts";
+import { observeWorktree } from "./observe-worktree.ts";
+import { type ObservedFile, statOf } from "./observed.ts";
+
+export interface Observation {
+  readonly worktrees: readonly WorktreeEntry[];
+  readonly refs: readonly RefEntry[];
+  /** Every object that something of the repository names: refs, HEADs, reflogs, operations in progress, staged blobs. */
+  readonly tips: ReadonlySet<string>;
+  readonly files: readonly ObservedFile[];
+  readonly left: readonly LeftEntry[];
+  readonly problems: readonly Problem[];
+  /** Per worktree: digest of what its index means. */
+  readonly indexes: ReadonlyMap<string, string>;
+}
+
+export interface ObserveRequest {
+  readonly repository: Repository;
+  readonly policy: Policy;
+  /** Absolute folders to stay out of: stores. */
+  readonly storeFolders: readonly string[];
+  /** True for an entry path that the last point held under the same policy. */
+  isKnown(entry: string): boolean;
+}
+
+export async function observe({ repository, policy, storeFolders, isKnown }: ObserveRequest): Promise<Observation> {
+  const { commonDir, objectFormat } = repository;
+  const roots = repository.worktrees.flatMap(({ root }) => (root === null ? [] : [root]));
+  const foreign = new Set([...roots, commonDir, ...storeFolders.map(realPath)]);
+  const [{ refs, broken }, ...observed] = await Promise.all([
+    readRefs(commonDir),
+    ...repository.worktrees.map(async ({ name, root, gitDir }) => {
+      const head = await readHead(gitDir);
+      if (root === null) return { name, root, head, files: [], left: [], problems: [], index: [], absent: [], staged: [] };
+      const request = { name, root, objectFormat, policy, foreign, isKnown: (path: string) => isKnown(entryPath(name, "untracked", path)) };
+      const worktree = await observeWorktree(request);
+      return { name, root, head, ...worktree, staged: await listStaged(root, head.oid, worktree.index) };
+    }),
+  ]);
+  const gitDir = observeGitDir(commonDir);
+  const heads = observed.flatMap(({ head }) => (head.oid === null ? [] : [head.oid]));
+  return {
+    worktrees: observed.map(({ name, root, head }) => ({ name, path: root ?? commonDir, isBare: root === null, branch: head.branch, oid: head.oid })),
+    refs,
+    tips: new Set([...refs.map((ref) => ref.oid), ...heads, ...gitDir.oids, ...observed.flatMap(({ staged }) => staged)]),
+    files: [...gitDir.files, ...virtualFiles(commonDir, refs, observed), ...observed.flatMap(({ files }) => files)],
+    left: [...gitDir.left, ...observed.flatMap(({ left }) => left)],
+    problems: [...repositoryProblems(repository, broken), ...gitDir.problems, ...observed.flatMap(({ problems }) => problems)],
+    indexes: new Map(observed.map(({ name, index }) => [name, digestIndex(index)])),
+  };
+}
+
+/** Facts that git has no file for, written as files so that restore.sh needs no JSON. */
+function virtualFiles(
+  commonDir: string,
+  refs: readonly RefEntry[],
+  worktrees: readonly { readonly name: string; readonly absent: readonly string[] }[],
+): ObservedFile[] {
+  const stat = statOf(commonDir);
+  if (stat === undefined) return [];
+  const virtual = (path: string, text: string): ObservedFile => ({ path, file: "", kind: "file", stat, content: Buffer.from(text, "utf8") });
+  const symrefs = refs.filter((ref) => ref.symref !== undefined).map((ref) => `${ref.name} ${ref.symref}\n`);
+  const files = symrefs.length === 0 ? [] : [virtual(entryPath("", "git", "holdfast-symrefs"), symrefs.join(""))];
+  for (const { name, absent } of worktrees) {
+    if (absent.length === 0) continue;
+    files.push(virtual(entryPath(name, "git", "holdfast-absent"), absent.map((path) => `${path}\0`).join("")));
+  }
+  return files;
+}
+
+function repositoryProblems(repository: Repository, broken: readonly string[]): Problem[] {
+  const problems: Problem[] = broken.map((name) => ({ code: "missing_objects", path: name, message: "the ref points to nothing" }));
+  if (repository.usesReftable) problems.push({ code: "unsupported", path: "logs", message: "reflogs of the reftable format are not captured yet" });
+  return problems;
+}
+
+function digestIndex(index: readonly IndexEntry[]): string {
+  return hash("sha256", index.map((entry) => `${entry.tag} ${entry.mode} ${entry.oid} ${entry.stage} ${entry.path}`).join("\0"), "hex");
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path; // a store that is not there has nothing to stay out of
+  }
+}

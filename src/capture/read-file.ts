@@ -1,0 +1,109 @@
+/** Opens a file that may change or vanish under our hands, and says whether what was read is what stood there. */
+import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { systemCode } from "../core/errors.ts";
+import { encodePath } from "../core/paths.ts";
+import { statOf } from "./observed.ts";
+
+export type ReadOutcome<T> =
+  | { readonly status: "read"; readonly value: T; readonly stat: BigIntStats; readonly isSteady: boolean }
+  | { readonly status: "vanished" }
+  | { readonly status: "unreadable"; readonly code: string };
+
+const attempts = 3;
+const pauseMs = 15;
+
+/**
+ * Reads with `read(descriptor, stat)` until the file's stat is the same before and after, three times at most;
+ * after that the last reading stands with `isSteady: false`. The stat given is the one that was read under.
+ */
+export async function readSteadily<T>(
+  path: string,
+  observed: BigIntStats,
+  read: (descriptor: number, stat: BigIntStats) => T | Promise<T>,
+): Promise<ReadOutcome<T>> {
+  let expected: BigIntStats | undefined = observed;
+  for (let attempt = 1; ; attempt += 1) {
+    if (expected === undefined || !expected.isFile()) return { status: "vanished" };
+    const outcome = await readOnce(path, expected, read);
+    const isDone = outcome.status === "read" ? outcome.isSteady : outcome.status === "vanished" || outcome.code !== "EAGAIN";
+    if (isDone || attempt === attempts) return outcome;
+    await new Promise((resolve) => setTimeout(resolve, pauseMs * attempt));
+    expected = statOf(path);
+  }
+}
+
+/** The whole of a file that `stat` says is small, in one synchronous go: the path of 100,000 notes. */
+export function readWhole(path: string, stat: BigIntStats): ReadOutcome<Buffer> {
+  let descriptor: number;
+  try {
+    descriptor = openSync(encodePath(path), openFlags);
+  } catch (error) {
+    return failed(error);
+  }
+  try {
+    const size = Number(stat.size);
+    const bytes = Buffer.allocUnsafe(size);
+    let at = 0;
+    while (at < size) {
+      const count = readSync(descriptor, bytes, at, size - at, null);
+      if (count === 0) break;
+      at += count;
+    }
+    const after = fstatSync(descriptor, { bigint: true });
+    return { status: "read", value: at === size ? bytes : bytes.subarray(0, at), stat: after, isSteady: at === size && isSameFile(stat, after) };
+  } catch (error) {
+    return failed(error);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** The bytes of an open file from `offset`, in pieces of up to 1 MiB; ends early where the file does. */
+export function* readPieces(descriptor: number, offset: number, length: number): Generator<Buffer> {
+  let at = offset;
+  const end = offset + length;
+  while (at < end) {
+    const piece = Buffer.allocUnsafe(Math.min(1 << 20, end - at));
+    const count = readSync(descriptor, piece, 0, piece.length, at);
+    if (count === 0) return;
+    at += count;
+    yield count === piece.length ? piece : piece.subarray(0, count);
+  }
+}
+
+export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.mode === b.mode;
+}
+
+/** Never through a symlink that came in the meantime, never waiting on a fifo that did. */
+const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+async function readOnce<T>(
+  path: string,
+  expected: BigIntStats,
+  read: (descriptor: number, stat: BigIntStats) => T | Promise<T>,
+): Promise<ReadOutcome<T>> {
+  let descriptor: number;
+  try {
+    descriptor = openSync(encodePath(path), openFlags);
+  } catch (error) {
+    return failed(error);
+  }
+  try {
+    const before = fstatSync(descriptor, { bigint: true });
+    if (!before.isFile()) return { status: "vanished" };
+    const value = await read(descriptor, before);
+    const after = fstatSync(descriptor, { bigint: true });
+    return { status: "read", value, stat: before, isSteady: isSameFile(before, after) && before.ino === expected.ino };
+  } catch (error) {
+    if (systemCode(error) === undefined) throw error;
+    return failed(error);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function failed(error: unknown): { status: "vanished" } | { status: "unreadable"; code: string } {
+  const code = systemCode(error) ?? "unknown";
+  return code === "ENOENT" || code === "ELOOP" || code === "ENOTDIR" ? { status: "vanished" } : { status: "unreadable", code };
+}

@@ -1,0 +1,61 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import fc from "fast-check";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { freshState, type MirrorState, readState, retryDelayMs, stateFile, writeState } from "./queue.ts";
+
+let dir = "";
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "hf-queue-"));
+});
+afterEach(() => rm(dir, { recursive: true }));
+
+test("delays double from 30 seconds up to six hours", () => {
+  expect([1, 2, 3, 20].map((failures) => retryDelayMs(failures, 0.5))).toEqual([30_000, 60_000, 120_000, 21_600_000]);
+});
+
+test("property: a delay is never shorter than 24 seconds nor longer than six hours", () => {
+  fc.assert(
+    fc.property(fc.nat(2000), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (failures, random) => {
+      const delay = retryDelayMs(failures, random);
+      expect(delay).toBeGreaterThanOrEqual(24_000);
+      expect(delay).toBeLessThanOrEqual(21_600_000);
+    }),
+  );
+});
+
+test("a state survives writing and reading, without its unchanged refs, and leaves no other file", async () => {
+  const oid = "a".repeat(40);
+  const ref = { ref: "refs/heads/main", action: "create", status: "ok", local: oid, remote: oid } as const;
+  const outcome = {
+    remote: "o",
+    url: "/r",
+    status: "ok",
+    refs: [ref, { ...ref, ref: "refs/heads/x", action: "unchanged" }],
+    kept: [],
+    at: new Date(5),
+  } as const;
+  const state: MirrorState = { outcome, lastOkAt: new Date(5), ours: new Map([["refs/heads/main", oid]]), failures: 2, nextAttemptAt: new Date(9) };
+  const file = stateFile(dir, "o", "/r");
+  await writeState(file, state);
+  await writeState(file, state);
+  expect(await readState(file)).toEqual({ ...state, outcome: { ...outcome, refs: [ref] } });
+  expect(await readdir(dirname(file))).toHaveLength(1);
+});
+
+test("a missing or damaged state is a fresh one", async () => {
+  const file = stateFile(dir, "o", "/r");
+  expect(await readState(file)).toEqual(freshState);
+  await writeState(file, freshState);
+  await writeFile(file, '{"ours": 3}');
+  expect(await readState(file)).toEqual(freshState);
+});
+
+test("file names are safe, tell two URLs apart, and carry no password", () => {
+  const name = (remote: string, url: string) => stateFile("", remote, url).replace("mirrors/", "");
+  expect(name("https://u:secret@h/x.git", "https://u:secret@h/x.git")).toMatch(/^https-h-x\.git-[0-9a-f]{8}\.json$/);
+  expect(name("../../etc", "/a")).toMatch(/^etc-[0-9a-f]{8}\.json$/);
+  expect(name("o", "/a")).not.toBe(name("o", "/b"));
+  expect(name("o", "https://u:one@h")).toBe(name("o", "https://u:two@h"));
+});

@@ -1,0 +1,107 @@
+/**
+ * What is remembered about each remote between runs: what we pushed, how it went, when to try again.
+ * One JSON file a remote, written whole. It may be deleted: then nothing counts as pushed by us, and less is dared.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import * as z from "zod";
+import { parseJson } from "../core/json.ts";
+import { withoutCredentials } from "../git/run.ts";
+import type { MirrorOutcome } from "./outcome.ts";
+import type { Tips } from "./refs.ts";
+
+export interface MirrorState {
+  /** The last one, without its unchanged refs. */
+  readonly outcome: MirrorOutcome | null;
+  readonly lastOkAt: Date | null;
+  /** What we pushed and read back. */
+  readonly ours: Tips;
+  /** In a row, of remotes that did not answer. */
+  readonly failures: number;
+  /** Not before this; null when nothing stands in the way. */
+  readonly nextAttemptAt: Date | null;
+}
+
+export const freshState: MirrorState = { outcome: null, lastOkAt: null, ours: new Map(), failures: 0, nextAttemptAt: null };
+
+const firstDelayMs = 30_000;
+const longestDelayMs = 6 * 60 * 60 * 1000;
+
+/** How long to wait after `failures` failures in a row: 30 s doubling to 6 h, a fifth more or less. `random` is in [0, 1). */
+export function retryDelayMs(failures: number, random: number): number {
+  const delay = Math.min(longestDelayMs, firstDelayMs * 2 ** Math.max(0, failures - 1));
+  return Math.min(longestDelayMs, Math.round(delay * (0.8 + 0.4 * random)));
+}
+
+/** The file of a remote: readable, and different for two URLs of one name. */
+export function stateFile(stateDir: string, remote: string, url: string): string {
+  const readable = withoutCredentials(remote)
+    .replaceAll(/[^A-Za-z0-9._-]+/g, "-")
+    .replace(/^[-.]+/, "")
+    .slice(0, 40);
+  const hash = createHash("sha256")
+    .update(`${withoutCredentials(remote)}\0${withoutCredentials(url)}`)
+    .digest("hex");
+  return join(stateDir, "mirrors", `${readable}-${hash.slice(0, 8)}.json`);
+}
+
+/** The fresh state where there is none, or where it cannot be read: a damaged memory must not stop a mirror. */
+export async function readState(file: string): Promise<MirrorState> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  const parsed = stored.safeParse(parseJson(text));
+  if (!parsed.success) return freshState;
+  const { ours, outcome, ...rest } = parsed.data;
+  return { ...rest, outcome: outcome as MirrorOutcome | null, ours: new Map(Object.entries(ours)) };
+}
+
+export async function writeState(file: string, state: MirrorState): Promise<void> {
+  const outcome = state.outcome === null ? null : { ...state.outcome, refs: state.outcome.refs.filter((ref) => ref.action !== "unchanged") };
+  const text = `${JSON.stringify({ ...state, outcome, ours: Object.fromEntries(state.ours) }, undefined, 1)}\n`;
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  const temporary = `${file}.${randomBytes(4).toString("hex")}`;
+  try {
+    const handle = await open(temporary, "wx", 0o600);
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, file);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+const moment = z.iso.datetime().transform((text) => new Date(text));
+const oid = z.string().regex(/^[0-9a-f]{40,64}$/);
+
+const refOutcome = z.object({
+  ref: z.string(),
+  action: z.enum(["create", "fast_forward", "rewrite", "delete", "unchanged", "ahead", "foreign"]),
+  status: z.enum(["ok", "behind", "rejected"]),
+  local: oid.nullable(),
+  remote: oid.nullable(),
+  note: z.string().optional(),
+});
+
+const stored = z.object({
+  outcome: z
+    .object({
+      remote: z.string(),
+      url: z.string(),
+      status: z.enum(["ok", "behind", "rejected", "unreachable"]),
+      refs: z.array(refOutcome),
+      kept: z.array(z.object({ ref: z.string(), oid, keptAs: z.string() })),
+      message: z.string().optional(),
+      hint: z.string().optional(),
+      at: moment,
+    })
+    .nullable(),
+  lastOkAt: moment.nullable(),
+  ours: z.record(z.string(), oid),
+  failures: z.int().nonnegative(),
+  nextAttemptAt: moment.nullable(),
+});

@@ -1,0 +1,69 @@
+/**
+ * The points room: what use cases share about points in a store. Reading the catalogue and contents, publishing,
+ * copying to another store. It knows stores by their port alone.
+ */
+
+import { readArtifact } from "../archive/artifact-file.ts";
+import { type Catalogue, sortPoints } from "../core/catalogue.ts";
+import { type Contents, type ContentsRecord, foldContents, parseContents } from "../core/contents.ts";
+import { BackupError } from "../core/errors.ts";
+import { isPointId, type PointId } from "../core/ids.ts";
+import { type Artifact, findArtifact, type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
+import { type CallOptions, readAll, type Store } from "../stores/store.ts";
+
+export interface CatalogueResult {
+  readonly points: Catalogue;
+  /** Manifests that could not be read or believed, each with its error; the others still count. */
+  readonly damaged: readonly { readonly key: string; readonly error: BackupError }[];
+}
+
+/** All points of a store. A manifest that is damaged, or of a newer format, is named apart and hides no other. */
+export async function readCatalogue(store: Store, options: CallOptions = {}): Promise<CatalogueResult> {
+  const keys: string[] = [];
+  for await (const { key } of store.list("", options)) if (isManifestKey(key)) keys.push(key);
+  const points: Manifest[] = [];
+  const damaged: { key: string; error: BackupError }[] = [];
+  const read = async (key: string): Promise<void> => {
+    try {
+      const bytes = await readAll(store, key, options);
+      if (bytes !== undefined) points.push(parseManifest(bytes.toString("utf8"), key));
+    } catch (error) {
+      if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
+      damaged.push({ key, error });
+    }
+  };
+  for (let at = 0; at < keys.length; at += 32) await Promise.all(keys.slice(at, at + 32).map(read));
+  return { points: sortPoints(points), damaged };
+}
+
+export async function hasPoint(store: Store, id: PointId, options: CallOptions = {}): Promise<boolean> {
+  return (await store.stat(manifestKey(id), options)) !== undefined;
+}
+
+/** The plain bytes of an artifact, checked as they come. Throws `damaged` when it is absent or other than its manifest says. */
+export async function openArtifact(store: Store, manifest: Manifest, artifact: Artifact, options: CallOptions = {}): Promise<AsyncGenerator<Buffer>> {
+  const stored = await store.get(`${manifest.id.slice(0, 8)}/${artifact.name}`, options);
+  if (stored === undefined) throw new BackupError("damaged", `${artifact.name} is missing from the store ${store.name}`);
+  return readArtifact(artifact, stored);
+}
+
+/** The whole state of the last point of `chain` (base first). */
+export async function readContents(store: Store, chain: readonly Manifest[], options: CallOptions = {}): Promise<Contents> {
+  const records: ContentsRecord[][] = [];
+  for (const manifest of chain) records.push(await readRecords(store, manifest, options));
+  return foldContents(records);
+}
+
+/** What one point's own contents say: changes to its base; its worktrees, whole. */
+export async function readRecords(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<ContentsRecord[]> {
+  const artifact = findArtifact(manifest, "contents.zst");
+  if (artifact === undefined) throw new BackupError("damaged", `point ${manifest.id} has no contents`);
+  const pieces: Buffer[] = [];
+  for await (const piece of await openArtifact(store, manifest, artifact, options)) pieces.push(piece);
+  return parseContents(Buffer.concat(pieces).toString("utf8"), artifact.name);
+}
+
+export function isManifestKey(key: string): boolean {
+  const match = /^(\d{8})\/([^/]+)\.json$/.exec(key);
+  return match !== null && isPointId(match[2] ?? "") && (match[2] ?? "").startsWith(match[1] ?? "");
+}

@@ -1,0 +1,40 @@
+/** `holdfast.json`, the first file of every store: whose points these are. */
+import { z } from "zod";
+import { BackupError } from "../core/errors.ts";
+import { parseJson } from "../core/json.ts";
+import { formatVersion } from "../core/manifest.ts";
+import { bytesSource, type CallOptions, readAll, type Store } from "../stores/store.ts";
+
+const identitySchema = z.object({
+  format: z.int(),
+  repository: z.uuid(),
+  name: z.string(),
+  created: z.iso.datetime({ precision: 3 }),
+});
+
+export type StoreIdentity = z.infer<typeof identitySchema>;
+
+const key = "holdfast.json";
+
+/** Undefined where there is no store. Throws `format_newer` or `damaged`. */
+export async function findIdentity(store: Store, options: CallOptions = {}): Promise<StoreIdentity | undefined> {
+  const bytes = await readAll(store, key, options);
+  if (bytes === undefined) return undefined;
+  const result = identitySchema.safeParse(parseJson(bytes.toString("utf8")));
+  if (!result.success) throw new BackupError("damaged", `${store.url}/${key} is not what a store begins with`);
+  if (result.data.format > formatVersion) {
+    throw new BackupError("format_newer", `the store ${store.name} has format ${result.data.format}, this holdfast reads up to ${formatVersion}`);
+  }
+  return result.data;
+}
+
+/** The identity of a store that must be there: an absent one may be an unmounted disk and is never made on the way. */
+export async function readIdentity(store: Store, options: CallOptions = {}): Promise<StoreIdentity> {
+  const identity = await findIdentity(store, options);
+  if (identity === undefined) throw new BackupError("store_missing", `there is no store at ${store.url}`);
+  return identity;
+}
+
+export async function writeIdentity(store: Store, identity: StoreIdentity, options: CallOptions = {}): Promise<void> {
+  await store.put(key, bytesSource(`${JSON.stringify(identity, null, 2)}\n`), options);
+}

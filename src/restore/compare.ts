@@ -1,0 +1,131 @@
+/** Reads a restored target back and compares it with the point's inventory: what was not compared was not restored. */
+import { createHash, hash } from "node:crypto";
+import { type BigIntStats, closeSync, constants, lstatSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
+import { decodePath, encodePath, printablePath } from "../core/paths.ts";
+import { readHead, readRefs } from "../git/refs.ts";
+import type { IndexEntry } from "../git/index-entries.ts";
+import { destinationOf, inertFolder, type TargetLayout } from "./place.ts";
+
+export interface Difference {
+  readonly path: string;
+  readonly what: string;
+}
+
+export interface Comparison {
+  readonly files: number;
+  readonly bytes: number;
+  readonly refs: number;
+  readonly differences: readonly Difference[];
+}
+
+export interface CompareRequest {
+  readonly layout: TargetLayout;
+  /** The entries that were restored. */
+  readonly files: ReadonlyMap<string, FileEntry>;
+  /** Entry paths left as they stood: not compared. */
+  readonly skipped: ReadonlySet<string>;
+  /** For tracked files: what the index says, by worktree name. */
+  readonly indexes: ReadonlyMap<string, readonly IndexEntry[]>;
+  readonly objectFormat: "sha1" | "sha256";
+}
+
+export function compareFiles({ layout, files, skipped, indexes, objectFormat }: CompareRequest): Comparison {
+  const differences: Difference[] = [];
+  const blobs = new Map([...indexes].map(([name, index]) => [name, new Map(index.map((entry) => [entry.path, entry.oid]))]));
+  const inodes = new Map<string, bigint>();
+  let count = 0;
+  let bytes = 0;
+  for (const entry of files.values()) {
+    if (skipped.has(entry.path)) continue;
+    const { worktree, area, path } = placeOf(entry.path);
+    const root = worktree === "" ? layout.root : layout.worktrees.get(worktree);
+    const place = area === "tracked" && root !== undefined ? { root, path } : destinationOf(entry.path, layout);
+    if (place === undefined) continue;
+    count += 1;
+    const differ = (what: string): void => void differences.push({ path: printablePath(path), what });
+    const full = `${place.root}/${place.path}`;
+    const stat = lstatSync(encodePath(full), { bigint: true, throwIfNoEntry: false });
+    if (stat === undefined) {
+      differ("is missing");
+      continue;
+    }
+    const isInert = place.path.startsWith(`${inertFolder}/`);
+    compareStat(entry, stat, isInert || (area === "git" && entry.kind === "folder"), differ);
+    if (entry.kind === "file" && stat.isFile()) {
+      bytes += Number(stat.size);
+      inodes.set(entry.path, stat.ino);
+    }
+    if (entry.kind === "symlink" && stat.isSymbolicLink() && entry.target !== undefined && readTarget(full) !== entry.target) differ("points elsewhere");
+    if (entry.kind === "hardlink" && inodes.get(entry.target ?? "") !== stat.ino) differ("is not linked to its other name");
+    if (area === "tracked") {
+      const oid = blobs.get(worktree)?.get(path);
+      if (oid !== undefined && blobOid(full, stat, objectFormat) !== oid) differ("has other bytes");
+    } else if (entry.sha256 !== undefined && stat.isFile() && entry.kind === "file" && sumOf(full, stat) !== entry.sha256) {
+      differ("has other bytes");
+    }
+  }
+  return { files: count, bytes, refs: 0, differences };
+}
+
+/** Refs and HEADs as they were; `broken` ones are known not to be there. */
+export async function compareRefs(gitDir: string, contents: Contents, broken: ReadonlySet<string>): Promise<Difference[]> {
+  const { refs } = await readRefs(gitDir);
+  const restored = new Map(refs.map((ref) => [ref.name, ref]));
+  const differences: Difference[] = [];
+  for (const ref of contents.refs.values()) {
+    const found = restored.get(ref.name);
+    restored.delete(ref.name);
+    if (found === undefined && !broken.has(ref.name) && ref.symref === undefined) differences.push({ path: ref.name, what: "is missing" });
+    else if (found !== undefined && (found.oid !== ref.oid || found.symref !== ref.symref)) differences.push({ path: ref.name, what: "points elsewhere" });
+  }
+  for (const name of restored.keys()) differences.push({ path: name, what: "was not there" });
+  const head = await readHead(gitDir);
+  const captured = contents.worktrees.find((worktree) => worktree.name === "");
+  if (captured !== undefined && (captured.branch !== head.branch || captured.oid !== head.oid)) differences.push({ path: "HEAD", what: "is elsewhere" });
+  return differences;
+}
+
+function compareStat(entry: FileEntry, stat: BigIntStats, isLoose: boolean, differ: (what: string) => void): void {
+  const isKind = entry.kind === "symlink" ? stat.isSymbolicLink() : entry.kind === "folder" ? stat.isDirectory() : stat.isFile();
+  if (!isKind) return differ(`is not a ${entry.kind}`);
+  if (isLoose) return;
+  if (entry.kind === "file" && entry.size !== undefined && BigInt(entry.size) !== stat.size) differ("has another size");
+  if (entry.kind !== "symlink" && (Number(stat.mode) & 0o7777) !== entry.mode) differ("has another mode");
+  if (stat.mtimeNs / 1000n !== BigInt(entry.mtime) / 1000n) differ("has another time");
+}
+
+function readTarget(path: string): string {
+  return decodePath(readlinkSync(encodePath(path), { encoding: "buffer" }));
+}
+
+function blobOid(path: string, stat: BigIntStats, objectFormat: "sha1" | "sha256"): string {
+  if (stat.isSymbolicLink()) {
+    const target = readlinkSync(encodePath(path), { encoding: "buffer" });
+    return hash(objectFormat, Buffer.concat([Buffer.from(`blob ${target.length}\0`), target]), "hex");
+  }
+  const sum = createHash(objectFormat).update(`blob ${stat.size}\0`);
+  for (const piece of pieces(path, stat)) sum.update(piece);
+  return sum.digest("hex");
+}
+
+function sumOf(path: string, stat: BigIntStats): string {
+  if (stat.size <= 1n << 20n) return hash("sha256", readFileSync(encodePath(path)), "hex");
+  const sum = createHash("sha256");
+  for (const piece of pieces(path, stat)) sum.update(piece);
+  return sum.digest("hex");
+}
+
+function* pieces(path: string, stat: BigIntStats): Generator<Buffer> {
+  if (stat.size <= 1n << 20n) {
+    yield readFileSync(encodePath(path));
+    return;
+  }
+  const descriptor = openSync(encodePath(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+  const buffer = Buffer.allocUnsafe(1 << 20);
+  try {
+    for (let count = readSync(descriptor, buffer); count > 0; count = readSync(descriptor, buffer)) yield buffer.subarray(0, count);
+  } finally {
+    closeSync(descriptor);
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * A captured configuration may name commands (hooks, filters, fsmonitor, ssh, aliases): a restored repository gets the
+ * settings that are only data. The whole file lies beside, for the owner to compare and take over.
+ */
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { git } from "../git/run.ts";
+import { inertFolder } from "./place.ts";
+
+/** Keys that cannot start anything. Lower case, as `git config --list` prints section and name. */
+const harmless: readonly RegExp[] = [
+  /^user\.(name|email)$/,
+  /^(author|committer)\.(name|email)$/,
+  /^remote\..*\.(url|pushurl|fetch|push|tagopt|prune|prunetags|mirror|promisor|partialclonefilter)$/,
+  /^remote\.pushdefault$/,
+  /^branch\..*\.(remote|pushremote|merge|rebase|description)$/,
+  /^branch\.(autosetupmerge|autosetuprebase|sort)$/,
+  /^core\.(filemode|ignorecase|precomposeunicode|symlinks|autocrlf|eol|safecrlf|sparsecheckout|sparsecheckoutcone|logallrefupdates|quotepath|abbrev|checkstat|trustctime|splitindex|untrackedcache|compression|bigfilethreshold|preloadindex|sharedrepository)$/,
+  /^extensions\.(partialclone|worktreeconfig)$/,
+  /^submodule\.(.*\.)?(url|active|branch|ignore|recurse)$/,
+  /^(pull|push|fetch|merge|rebase|status|color|gc|pack|index|feature|rerere|init|log|format|tag|advice|column|diff|stash|rebase)\.(rebase|ff|default|followtags|autosetupremote|prune|prunetags|parallel|conflictstyle|autosquash|autostash|updaterefs|showuntrackedfiles|short|branch|ui|auto|threads|version|manyfiles|enabled|defaultbranch|date|decorate|pretty|sort|gpgsign|algorithm|renames|context)$/,
+];
+
+export interface ConfigOutcome {
+  /** Names of settings that were left out, for the report. */
+  readonly leftOut: readonly string[];
+}
+
+/** Applies the harmless settings of the configuration that lies in the inert folder. */
+export async function applyConfig(gitDir: string): Promise<ConfigOutcome> {
+  const captured = join(gitDir, inertFolder, "config");
+  if (!existsSync(captured)) return { leftOut: [] };
+  const { stdout } = await git(["config", "--file", captured, "--no-includes", "--list", "-z"], { okCodes: [0, 1, 128] });
+  const settings = stdout
+    .toString("utf8")
+    .split("\0")
+    .filter((item) => item !== "")
+    .map((item) => {
+      const line = item.indexOf("\n");
+      return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
+    });
+  const kept = settings.filter(({ key, value }) => isHarmless(key, value));
+  const existing = (await git(["config", "--file", join(gitDir, "config"), "--list", "-z"])).stdout.toString("utf8");
+  const own = existing.split("\0").flatMap((item) => {
+    const [key = "", value] = [item.split("\n")[0] ?? "", item.slice(item.indexOf("\n") + 1)];
+    return /^(core\.(repositoryformatversion|bare)|extensions\.(objectformat|refstorage))$/.test(key) ? [{ key, value }] : [];
+  });
+  const needsExtensions = kept.some(({ key }) => key.startsWith("extensions."));
+  const base = own.map((item) => (item.key === "core.repositoryformatversion" && needsExtensions ? { ...item, value: "1" } : item));
+  await writeFile(join(gitDir, "config"), [...base, ...kept].map(({ key, value }) => configLine(key, value)).join(""));
+  const applied = new Set([...base, ...kept].map(({ key }) => key));
+  return { leftOut: [...new Set(settings.map(({ key }) => key))].filter((key) => !applied.has(key) && !isImplied(key)) };
+}
+
+function isHarmless(key: string, value: string | undefined): boolean {
+  if (/^remote\..*\.(url|pushurl)$/.test(key) && /^(ext|fd)::|^-/.test(value ?? "")) return false;
+  const section = key.indexOf(".");
+  const name = key.lastIndexOf(".");
+  const lower = key.slice(0, section).toLowerCase() + key.slice(section, name) + key.slice(name).toLowerCase();
+  return harmless.some((pattern) => pattern.test(lower));
+}
+
+/** Settings that the new repository decides for itself. */
+function isImplied(key: string): boolean {
+  return /^(core\.(repositoryformatversion|bare|worktree)|extensions\.(objectformat|refstorage))$/.test(key);
+}
+
+/** One setting in the file's syntax; sections may repeat. (git-config(1), "Syntax") */
+function configLine(key: string, value: string | undefined): string {
+  const first = key.indexOf(".");
+  const last = key.lastIndexOf(".");
+  const subsection = first === last ? "" : ` "${key.slice(first + 1, last).replace(/[\\"]/g, "\\$&")}"`;
+  const text = value === undefined ? "" : ` = "${value.replace(/[\\"]/g, "\\$&").replace(/\n/g, "\\n").replace(/\t/g, "\\t")}"`;
+  return `[${key.slice(0, first)}${subsection}]\n\t${key.slice(last + 1)}${text}\n`;
+}

@@ -1,0 +1,69 @@
+/**
+ * The restore room. Words:
+ *   the moment   exactly what was there: refs, HEAD, index, stash, operation in progress, every file
+ *   the commit   a clean checkout of a commit, plus the untracked files of that time
+ *   target       the new folder; linked worktrees come beside it, in TARGET.worktrees/NAME
+ * Everything read from a store is hostile until checked: this file says where an entry may go, if anywhere.
+ */
+
+import { placeOf } from "../core/contents.ts";
+import { BackupError } from "../core/errors.ts";
+
+export interface TargetLayout {
+  /** The restored main worktree; of a bare repository the repository itself. */
+  readonly root: string;
+  readonly gitDir: string;
+  /** Roots of restored linked worktrees by name. */
+  readonly worktrees: ReadonlyMap<string, string>;
+}
+
+/** Where an entry of the tarball goes: a root that we made, and a path below it; undefined: it is not written. */
+export interface Destination {
+  readonly root: string;
+  readonly path: string;
+}
+
+/** What a restored repository keeps of the configuration and hooks that it does not put to work. */
+export const inertFolder = "holdfast-restored";
+
+export function destinationOf(entry: string, layout: TargetLayout): Destination | undefined {
+  const { worktree, area, path } = placeOf(entry);
+  if (area === "git") return worktree === "" ? gitDestination(path, layout.gitDir) : undefined;
+  if (area === "tracked") return undefined;
+  const root = worktree === "" ? layout.root : layout.worktrees.get(worktree);
+  if (root === undefined) return undefined;
+  // The repository's own .git never comes through the files of a worktree; nested ones do.
+  if (isGitName(path.split("/")[0] ?? ""))
+    throw new BackupError("hostile", `the point wants to write ${JSON.stringify(path)} into the git directory`);
+  return { root, path };
+}
+
+function gitDestination(path: string, gitDir: string): Destination | undefined {
+  const parts = path.split("/");
+  const top = parts[0] ?? "";
+  if (top.startsWith("holdfast")) return undefined; // facts for restore.sh
+  if (["objects", "refs", "packed-refs", "reftable", "commondir", "gitdir"].includes(top.toLowerCase())) {
+    throw new BackupError("hostile", `the point wants to write ${JSON.stringify(path)} into the git directory`);
+  }
+  if (top === "worktrees") {
+    const name = parts[2] ?? "";
+    // Where a linked worktree lies is decided anew.
+    return name === "gitdir" || name === "commondir" ? undefined : isInert(parts.slice(2)) ? inert(path, gitDir) : { root: gitDir, path };
+  }
+  return isInert(parts) ? inert(path, gitDir) : { root: gitDir, path };
+}
+
+/** Configuration and hooks can run commands: they are kept beside, not put to work. */
+function isInert(parts: readonly string[]): boolean {
+  const names = parts.map((part) => part.toLowerCase());
+  if (names[0] === "hooks" || names[0] === "config" || names[0] === "config.worktree") return true;
+  return names[0] === "modules" && (names.includes("hooks") || names.at(-1) === "config" || names.at(-1) === "config.worktree");
+}
+
+function inert(path: string, gitDir: string): Destination {
+  return { root: gitDir, path: `${inertFolder}/${path}` };
+}
+
+function isGitName(name: string): boolean {
+  return name.toLowerCase().replace(/[. ]+$/, "") === ".git" || name.toLowerCase() === "git~1";
+}

@@ -1,0 +1,215 @@
+/** From what a person says (a commit, a branch, a date, a point) to a restore plan. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Catalogue, chainOf, findPoint, nearestPoint, pointAt } from "../core/catalogue.ts";
+import { BackupError } from "../core/errors.ts";
+import type { Manifest } from "../core/manifest.ts";
+import { gitFind, gitText } from "../git/run.ts";
+import { readContents, readRecords } from "../points/catalogue.ts";
+import type { Store } from "../stores/store.ts";
+import { fetchObjects, initRepository, writeHead, writeRefs } from "./objects.ts";
+import { planCommit, planMoment, type RestorePlan } from "./plan.ts";
+
+export interface ResolveRequest {
+  /** A commit, branch, tag, `HEAD~3`, a point's prefix, `latest`; undefined: the newest point. */
+  readonly what: string | undefined;
+  /** A date in any form that git understands. */
+  readonly at: string | undefined;
+  /** A point's prefix, `none`, or undefined for the point that fits best. */
+  readonly filesFrom: string | undefined;
+  readonly paths: readonly string[];
+  readonly store: Store;
+  readonly catalogue: Catalogue;
+  /** The living repository, where there is one: it knows names that no point has yet. */
+  readonly commonDir: string | undefined;
+  readonly signal?: AbortSignal;
+}
+
+export interface Resolved {
+  readonly plan: RestorePlan;
+  /** What was understood, in words for people. */
+  readonly explanation: string;
+}
+
+export async function resolve(request: ResolveRequest): Promise<Resolved> {
+  const { what, at, catalogue, paths } = request;
+  const newest = catalogue.at(-1);
+  if (newest === undefined) throw new BackupError("no_points", `the store ${request.store.name} holds no point yet`);
+  if (at !== undefined) {
+    const moment = await parseMoment(at);
+    const point = pointAt(moment, catalogue);
+    if (point === undefined) {
+      throw new BackupError("unknown_point", `there is no point at or before ${moment.toISOString()}; the first is ${catalogue[0]?.id}`);
+    }
+    if (what === undefined) return momentOf(point, request, `the moment ${describe(point)}, ${distance(point, moment)}`);
+    return resolveCommit(request, what, point);
+  }
+  if (what === undefined || what === "latest") return momentOf(newest, request, `the moment ${describe(newest)}, the newest point`);
+  const point = looksLikePoint(what) ? findPoint(what, catalogue) : undefined;
+  if (point !== undefined) {
+    if (request.filesFrom !== undefined) throw new BackupError("usage", "--files-from goes with a commit: a point has its own files");
+    return { plan: planMoment(point, catalogue, paths), explanation: `the moment ${describe(point)}` };
+  }
+  return resolveCommit(request, what, newest);
+}
+
+/** Reads a date as git does ("yesterday 18:00", "2 days ago", ISO), in the machine's time zone. */
+export async function parseMoment(text: string): Promise<Date> {
+  // git takes any word for "now"; a date has a digit or one of its few words.
+  const isDate = /\d/.test(text) || /\b(now|today|yesterday|noon|midnight|tea|never|last|ago|(mon|tues|wednes|thurs|fri|satur|sun)day|one|two|three)\b/i.test(text);
+  const exact = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN;
+  if (!Number.isNaN(exact)) return new Date(exact);
+  const output = isDate && !text.startsWith("-") ? await gitText(["rev-parse", `--since=${text}`]) : "";
+  const seconds = /--max-age=(\d+)/.exec(output)?.[1];
+  if (seconds === undefined) {
+    throw new BackupError("usage", `${JSON.stringify(text)} is not a date`, { hint: 'for example: --at "yesterday 18:00", --at "2 hours ago", --at 2026-11-21T14:30' });
+  }
+  return new Date(Number(seconds) * 1000);
+}
+
+function momentOf(point: Manifest, { catalogue, paths, filesFrom }: ResolveRequest, explanation: string): Resolved {
+  if (filesFrom !== undefined) throw new BackupError("usage", "--files-from goes with a commit: a point has its own files");
+  return { plan: planMoment(point, catalogue, paths), explanation };
+}
+
+async function resolveCommit(request: ResolveRequest, what: string, asOf: Manifest): Promise<Resolved> {
+  const { catalogue, commonDir, paths, at } = request;
+  await using scratch = await Scratch.create(request);
+  const living = commonDir === undefined || at !== undefined ? undefined : await findCommit(commonDir, what);
+  const known = await scratch.find(living?.oid ?? what, asOf, living === undefined);
+  if (known === undefined) {
+    if (living !== undefined) {
+      throw new BackupError("unknown_revision", `commit ${living.oid} is not in any point yet`, { hint: "holdfast backup, then ask again; it is still in this repository" });
+    }
+    throw new BackupError("unknown_revision", `nothing in the repository or in the store ${request.store.name} is called ${what}`);
+  }
+  const committed = await commitTime(known.gitDir, known.oid);
+  const { files, words } = await filesFor(request, known.oid, committed, at === undefined ? undefined : asOf);
+  const plan = planCommit({ oid: known.oid, branch: living?.branch ?? known.branch, files, objects: known.point }, catalogue, paths);
+  return { plan, explanation: `commit ${known.oid.slice(0, 12)} of ${committed.toISOString()}; ${words}` };
+}
+
+/** Which point's untracked files belong to a commit: where HEAD was at it, else the nearest in time, never before the first point. */
+async function filesFor(request: ResolveRequest, oid: string, committed: Date, asked: Manifest | undefined): Promise<{ files: Manifest | undefined; words: string }> {
+  const { filesFrom, catalogue } = request;
+  if (filesFrom === "none") return { files: undefined, words: "tracked files alone, as asked" };
+  if (filesFrom !== undefined) {
+    const point = findPoint(filesFrom, catalogue);
+    if (point === undefined) throw new BackupError("unknown_point", `there is no point ${filesFrom}`);
+    return { files: point, words: `untracked files of point ${describe(point)}, as asked` };
+  }
+  if (asked !== undefined) return { files: asked, words: `untracked files of point ${describe(asked)}, ${distance(asked, committed)} the commit` };
+  const nearest = nearestPoint(committed, catalogue);
+  const first = catalogue[0];
+  if (nearest === undefined || first === undefined) return { files: undefined, words: "no untracked state is known" };
+  const atHead = await pointAtHead(request, oid, nearest);
+  if (atHead !== undefined) return { files: atHead, words: `untracked files of point ${describe(atHead)}, when HEAD was at it, ${distance(atHead, committed)} the commit` };
+  if (committed.getTime() < Date.parse(first.createdAt)) {
+    return { files: undefined, words: `no untracked state is known: it is older than the first point (${describe(first)})` };
+  }
+  return { files: nearest, words: `untracked files of point ${describe(nearest)}, the nearest in time: ${distance(nearest, committed)} the commit` };
+}
+
+/** The first point whose main HEAD was at the commit; looked for around the nearest in time, and at the first point. */
+async function pointAtHead({ store, catalogue, signal }: ResolveRequest, oid: string, nearest: Manifest): Promise<Manifest | undefined> {
+  const at = catalogue.indexOf(nearest);
+  const around = catalogue.slice(Math.max(0, at - headSearch), at + headSearch + 1);
+  const first = catalogue[0];
+  for (const point of first === undefined || around.includes(first) ? around : [first, ...around]) {
+    const records = await readRecords(store, point, signal === undefined ? {} : { signal });
+    if (records.some((record) => record.t === "worktree" && record.name === "" && record.oid === oid)) return point;
+  }
+  return undefined;
+}
+
+const headSearch = 3;
+
+interface FoundCommit {
+  readonly oid: string;
+  readonly branch: string | undefined;
+}
+
+async function findCommit(gitDir: string, what: string): Promise<FoundCommit | undefined> {
+  if (what.startsWith("-")) throw new BackupError("usage", `${what} is not a revision`);
+  const oid = await gitFind(["--git-dir", gitDir, "rev-parse", "--verify", "--quiet", "--end-of-options", `${what}^{commit}`]).catch(() => undefined);
+  if (oid === undefined) {
+    const candidates = await gitFind(["--git-dir", gitDir, "rev-parse", `--disambiguate=${what}`]).catch(() => undefined);
+    const count = /^[0-9a-f]{4,}$/.test(what) ? (candidates ?? "").split("\n").filter((line) => line !== "").length : 0;
+    if (count > 1) throw new BackupError("ambiguous", `${what} fits ${count} objects`, { hint: "give more characters of the commit" });
+    return undefined;
+  }
+  const name = await gitFind(["--git-dir", gitDir, "rev-parse", "--symbolic-full-name", "--verify", "--quiet", "--end-of-options", what]).catch(() => undefined);
+  return { oid, branch: name?.startsWith("refs/heads/") === true ? name : undefined };
+}
+
+async function commitTime(gitDir: string, oid: string): Promise<Date> {
+  return new Date(Number(await gitText(["--git-dir", gitDir, "show", "-s", "--format=%ct", oid])) * 1000);
+}
+
+/** Temporary repositories with the objects of a point, to find names and commits in. */
+class Scratch {
+  readonly #request: ResolveRequest;
+  readonly #folder: string;
+
+  static async create(request: ResolveRequest): Promise<Scratch> {
+    return new Scratch(request, await mkdtemp(join(tmpdir(), "holdfast-resolve-")));
+  }
+
+  private constructor(request: ResolveRequest, folder: string) {
+    this.#request = request;
+    this.#folder = folder;
+  }
+
+  /** Looks into `asOf`, then back through the newest point of every earlier full: a commit that gc took is in one of them. */
+  async find(what: string, asOf: Manifest, isName: boolean): Promise<(FoundCommit & { point: Manifest; gitDir: string }) | undefined> {
+    const { catalogue } = this.#request;
+    const upTo = catalogue.slice(0, catalogue.indexOf(asOf) + 1);
+    const newestOfFull = new Map(upTo.map((manifest) => [manifest.full, manifest]));
+    const candidates = [asOf, ...[...newestOfFull.values()].reverse().filter((manifest) => manifest !== asOf)];
+    for (const point of candidates) {
+      const gitDir = await this.#open(point);
+      const found = await findCommit(gitDir, what);
+      if (found !== undefined) return { ...found, branch: isName ? found.branch : undefined, point, gitDir };
+      // A name means what it meant then; only an object id is worth looking for in older points.
+      if (isName && !/^[0-9a-f]{4,64}$/.test(what)) return undefined;
+    }
+    return undefined;
+  }
+
+  async #open(point: Manifest): Promise<string> {
+    const { store, catalogue, signal } = this.#request;
+    const options = signal === undefined ? {} : { signal };
+    const chain = chainOf(point, catalogue);
+    const contents = await readContents(store, chain, options);
+    const gitDir = join(this.#folder, point.id);
+    await initRepository(gitDir, true, contents.header.objectFormat);
+    await fetchObjects(gitDir, store, chain, options);
+    await writeRefs(gitDir, contents, options);
+    const main = contents.worktrees.find((worktree) => worktree.name === "");
+    if (main !== undefined) await writeHead(gitDir, main);
+    return gitDir;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function looksLikePoint(what: string): boolean {
+  return /^\d{8}(?:T[0-9TZa-f-]*)?$/.test(what) || /^\d{4,7}$/.test(what);
+}
+
+function describe(point: Manifest): string {
+  return `${point.id} (${point.kind})`;
+}
+
+/** "3 minutes after", "2 days before": from the moment to the point. */
+export function distance(point: Manifest, moment: Date): string {
+  const seconds = Math.round((Date.parse(point.createdAt) - moment.getTime()) / 1000);
+  const size = Math.abs(seconds);
+  const [unit, name] = size < 90 ? [1, "second"] : size < 5400 ? [60, "minute"] : size < 129600 ? [3600, "hour"] : [86400, "day"];
+  const count = Math.round(size / unit);
+  if (count === 0) return "at the time of";
+  return `${count} ${name}${count === 1 ? "" : "s"} ${seconds < 0 ? "before" : "after"}`;
+}

@@ -1,0 +1,290 @@
+/** Carries out a restore plan into a new folder, then reads it back and compares. */
+import { closeSync, fchmodSync, futimesSync, mkdirSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
+import { BackupError, systemCode } from "../core/errors.ts";
+import { findArtifact } from "../core/manifest.ts";
+import { encodePath } from "../core/paths.ts";
+import { type IndexEntry, readIndex } from "../git/index-entries.ts";
+import { git } from "../git/run.ts";
+import { openArtifact, readContents } from "../points/catalogue.ts";
+import type { Store } from "../stores/store.ts";
+import { checkoutCommit, checkoutRaw, smudgeLfs } from "./checkout.ts";
+import { compareFiles, compareRefs, type Comparison } from "./compare.ts";
+import { applyConfig } from "./config.ts";
+import { fetchObjects, initRepository, writeHead, writeRefs } from "./objects.ts";
+import type { RestorePlan } from "./plan.ts";
+import { inertFolder, type TargetLayout } from "./place.ts";
+import { SafeFolder, secondsOf, touchLink } from "./safe-folder.ts";
+import { Unpacker } from "./unpack.ts";
+
+export interface RestoreRequest {
+  readonly plan: RestorePlan;
+  readonly store: Store;
+  /** Absent or empty. */
+  readonly target: string;
+  readonly onProgress?: (step: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface RestoreResult {
+  readonly target: string;
+  /** Restored linked worktrees. */
+  readonly worktrees: readonly string[];
+  readonly comparison: Comparison;
+  /** Untracked files of the point whose path is a tracked file of the commit. */
+  readonly skipped: readonly string[];
+  /** Settings of the captured configuration that were not put to work. */
+  readonly settings: readonly string[];
+  /** Captured hooks that were not put to work. */
+  readonly hooks: readonly string[];
+  /** What the point itself could not hold. */
+  readonly problems: Contents["problems"];
+}
+
+export async function restore(request: RestoreRequest): Promise<RestoreResult> {
+  const { plan, store } = request;
+  const target = prepareTarget(request.target);
+  const contents = await readContents(store, plan.chain, request);
+  const layout = makeLayout(target, contents, plan);
+  await initRepository(target, layout.gitDir === target, contents.header.objectFormat);
+  request.onProgress?.("history");
+  await fetchObjects(layout.gitDir, store, plan.objects, request);
+  const result = plan.result === "moment" ? await restoreMoment(request, contents, layout) : await restoreCommit(request, contents, layout);
+  if (plan.paths.length > 0) rmSync(layout.gitDir, { recursive: true, force: true });
+  return { target, worktrees: [...layout.worktrees.values()], problems: contents.problems, ...result };
+}
+
+type Outcome = Omit<RestoreResult, "target" | "worktrees" | "problems">;
+
+async function restoreMoment(request: RestoreRequest, contents: Contents, layout: TargetLayout): Promise<Outcome> {
+  const { plan, onProgress } = request;
+  const files = chooseFiles(contents, plan.selects);
+  onProgress?.("files");
+  // Refs before reflogs: git appends to a reflog that is there, whatever it is told.
+  const { broken } = await writeRefs(layout.gitDir, contents, request);
+  const unpacker = await unpack(request, layout, files, true);
+  for (const worktree of contents.worktrees) {
+    if (worktree.name === "") await writeHead(layout.gitDir, worktree);
+  }
+  const { leftOut } = await applyConfig(layout.gitDir);
+  linkWorktrees(layout);
+  onProgress?.("checkout");
+  const indexes = new Map<string, readonly IndexEntry[]>();
+  for (const { name, isBare } of contents.worktrees) {
+    const root = name === "" ? layout.root : layout.worktrees.get(name);
+    if (isBare || root === undefined) continue;
+    const place = { root, gitDir: name === "" ? layout.gitDir : join(layout.gitDir, "worktrees", name) };
+    const index = await readIndexOf(place);
+    indexes.set(name, index);
+    const clean = index.filter((entry) => entry.stage === 0 && entry.mode !== "160000" && files.has(trackedEntry(name, entry.path))).map((entry) => entry.path);
+    await checkoutRaw(place, layout.gitDir, clean, request);
+  }
+  settleTimes(layout, files);
+  onProgress?.("compare");
+  const comparison = compareFiles({ layout, files, skipped: unpacker.skipped, indexes, objectFormat: contents.header.objectFormat });
+  const refs = await compareRefs(layout.gitDir, contents, new Set(broken));
+  return {
+    comparison: { ...comparison, refs: contents.refs.size, differences: [...comparison.differences, ...refs] },
+    skipped: [],
+    settings: leftOut,
+    hooks: listHooks(layout.gitDir),
+  };
+}
+
+async function restoreCommit(request: RestoreRequest, contents: Contents, layout: TargetLayout): Promise<Outcome> {
+  const { plan, onProgress } = request;
+  if (plan.result !== "commit") throw new BackupError("internal", "not a commit");
+  const objectContents = plan.objects.at(-1) === plan.chain.at(-1) ? contents : await readContents(request.store, plan.objects, request);
+  await writeRefs(layout.gitDir, objectContents, request);
+  const isWanted = (entry: string): boolean => {
+    const { worktree, area } = placeOf(entry);
+    return worktree === "" && isBesideCommit(entry) && (area === "git" || (plan.withFiles && plan.selects(entry)));
+  };
+  const files = chooseFiles(contents, isWanted);
+  const gitFiles = new Map([...files].filter(([path]) => placeOf(path).area === "git"));
+  const unpacker = await unpack(request, layout, gitFiles, true);
+  const { leftOut } = await applyConfig(layout.gitDir);
+  onProgress?.("checkout");
+  await checkoutCommit({ gitDir: layout.gitDir, root: layout.root }, plan.oid, plan.branch, request);
+  const index = await readIndexOf({ gitDir: layout.gitDir, root: layout.root });
+  smudgeLfs(layout.gitDir, layout.root, index.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path));
+  if (plan.paths.length > 0) removeUnselected(layout.root, index, plan.selects);
+  onProgress?.("files");
+  const untracked = new Map([...files].filter(([path]) => placeOf(path).area !== "git"));
+  const beside = await unpack(request, layout, untracked, false);
+  settleTimes(layout, untracked, new Set(index.flatMap((entry) => ancestors(entry.path))));
+  onProgress?.("compare");
+  const comparison = compareFiles({
+    layout,
+    files: new Map([...untracked].filter(([path]) => placeOf(path).area === "untracked")),
+    skipped: beside.skipped,
+    indexes: new Map(),
+    objectFormat: contents.header.objectFormat,
+  });
+  const tracked = plan.paths.length > 0 ? [] : await differencesFromCommit(layout, plan.oid);
+  return {
+    comparison: { ...comparison, files: comparison.files + index.length, differences: [...comparison.differences, ...tracked] },
+    skipped: [...beside.skipped, ...unpacker.skipped].filter((path) => placeOf(path).area === "untracked").map((path) => placeOf(path).path),
+    settings: leftOut,
+    hooks: listHooks(layout.gitDir),
+  };
+}
+
+async function unpack({ plan, store, signal }: RestoreRequest, layout: TargetLayout, files: ReadonlyMap<string, FileEntry>, replaces: boolean): Promise<Unpacker> {
+  const unpacker = new Unpacker({ layout, files, replaces });
+  makeFolders(layout, files);
+  if (files.size === 0) return unpacker;
+  for (const manifest of plan.chain) {
+    const tarball = findArtifact(manifest, "tar.zst");
+    if (tarball === undefined) continue;
+    await unpacker.unpack(tarball.name, await openArtifact(store, manifest, tarball, signal === undefined ? {} : { signal }));
+  }
+  return unpacker;
+}
+
+/** The folder that takes the restore: made, or empty already. Throws `target_not_empty`. */
+export function prepareTarget(target: string): string {
+  try {
+    mkdirSync(target, { recursive: true });
+    const found = readdirSync(target);
+    if (found.length > 0) throw new BackupError("target_not_empty", `${target} is not empty`);
+    return realpathSync(target);
+  } catch (error) {
+    if (error instanceof BackupError) throw error;
+    const code = systemCode(error);
+    if (code === "ENOTDIR" || code === "EEXIST") throw new BackupError("target_not_empty", `${target} is not a folder`, { cause: error });
+    throw new BackupError("io_failed", `cannot make the folder ${target}: ${code}`, { cause: error });
+  }
+}
+
+function makeLayout(target: string, contents: Contents, plan: RestorePlan): TargetLayout {
+  const main = contents.worktrees.find((worktree) => worktree.name === "");
+  const isBare = main?.isBare === true && plan.result === "moment";
+  const linked = plan.result === "moment" && plan.paths.length === 0 ? contents.worktrees.filter(({ name, isBare: bare }) => name !== "" && !bare) : [];
+  const beside = `${target}.worktrees`;
+  if (linked.length > 0) prepareTarget(beside);
+  const worktrees = new Map<string, string>();
+  for (const { name } of linked) {
+    const root = join(beside, name);
+    if (dirname(root) !== beside) throw new BackupError("hostile", `the point has a worktree named ${JSON.stringify(name)}`);
+    mkdirSync(root);
+    worktrees.set(name, root);
+  }
+  return { root: target, gitDir: isBare ? target : join(target, ".git"), worktrees };
+}
+
+function chooseFiles(contents: Contents, selects: (entry: string) => boolean): Map<string, FileEntry> {
+  const chosen = new Map<string, FileEntry>();
+  for (const [path, entry] of contents.files) {
+    if (!selects(path)) continue;
+    chosen.set(path, entry);
+    // A hard link needs the name that holds the bytes.
+    const other = entry.kind === "hardlink" ? contents.files.get(entry.target ?? "") : undefined;
+    if (other !== undefined) chosen.set(other.path, other);
+  }
+  return chosen;
+}
+
+/** What goes with a clean checkout: untracked files and the state that belongs to the repository, not to the moment. */
+function isBesideCommit(entry: string): boolean {
+  const { area, path } = placeOf(entry);
+  if (area === "untracked" || area === "folder") return true;
+  return area === "git" && /^(?:info\/|lfs\/|modules\/|config$|hooks\/|shallow$)/.test(path);
+}
+
+function makeFolders(layout: TargetLayout, files: ReadonlyMap<string, FileEntry>): void {
+  for (const entry of files.values()) {
+    const { worktree, area, path } = placeOf(entry.path);
+    const root = worktree === "" ? layout.root : layout.worktrees.get(worktree);
+    if (area === "folder" && root !== undefined) new SafeFolder(root).folder(path);
+  }
+}
+
+/** Modes and times of tracked files and of folders, folders last and the deepest first. */
+function settleTimes(layout: TargetLayout, files: ReadonlyMap<string, FileEntry>, keep: ReadonlySet<string> = new Set()): void {
+  const folders: { path: string; entry: FileEntry }[] = [];
+  for (const entry of files.values()) {
+    const { worktree, area, path } = placeOf(entry.path);
+    const root = worktree === "" ? layout.root : layout.worktrees.get(worktree);
+    if (root === undefined || (area !== "tracked" && area !== "folder")) continue;
+    const full = `${root}/${path}`;
+    if (area === "folder") {
+      if (!keep.has(path)) folders.push({ path: full, entry });
+    } else if (entry.kind === "symlink") touchLink(encodePath(full), entry.mtime);
+    else settlePath(full, entry);
+  }
+  folders.sort((a, b) => (a.path < b.path ? 1 : -1));
+  for (const { path, entry } of folders) settlePath(path, entry);
+}
+
+function settlePath(path: string, entry: FileEntry): void {
+  let descriptor: number;
+  try {
+    descriptor = openSync(encodePath(path), "r");
+  } catch {
+    return; // not there: the comparison says so
+  }
+  const time = secondsOf(entry.mtime);
+  fchmodSync(descriptor, entry.mode);
+  futimesSync(descriptor, time, time);
+  closeSync(descriptor);
+}
+
+function linkWorktrees(layout: TargetLayout): void {
+  for (const [name, root] of layout.worktrees) {
+    const gitDir = join(layout.gitDir, "worktrees", name);
+    mkdirSync(gitDir, { recursive: true });
+    writeFileSync(join(gitDir, "gitdir"), `${join(root, ".git")}\n`);
+    writeFileSync(join(gitDir, "commondir"), "../..\n");
+    writeFileSync(join(root, ".git"), `gitdir: ${gitDir}\n`);
+  }
+  // What git knew of worktrees that the point does not hold would point to folders of the living repository.
+  const folder = join(layout.gitDir, "worktrees");
+  for (const name of listFolder(folder)) if (!layout.worktrees.has(name)) rmSync(join(folder, name), { recursive: true, force: true });
+}
+
+async function readIndexOf({ gitDir, root }: { gitDir: string; root: string }): Promise<IndexEntry[]> {
+  return readIndex(root, ["--git-dir", gitDir, "--work-tree", root]);
+}
+
+async function differencesFromCommit(layout: TargetLayout, oid: string): Promise<{ path: string; what: string }[]> {
+  const { stdout } = await git(["--git-dir", layout.gitDir, "--work-tree", layout.root, "diff-index", "--name-only", "-z", oid], { cwd: layout.root });
+  return stdout
+    .toString("utf8")
+    .split("\0")
+    .filter((path) => path !== "")
+    .map((path) => ({ path, what: "differs from the commit" }));
+}
+
+function removeUnselected(root: string, index: readonly IndexEntry[], selects: (entry: string) => boolean): void {
+  const emptied = new Set<string>();
+  for (const { path } of index) {
+    if (selects(trackedEntry("", path))) continue;
+    rmSync(encodePath(`${root}/${path}`), { force: true });
+    for (const folder of ancestors(path)) emptied.add(folder);
+  }
+  for (const folder of [...emptied].sort().reverse()) if (listFolder(`${root}/${folder}`).length === 0) rmSync(encodePath(`${root}/${folder}`), { recursive: true, force: true });
+}
+
+function ancestors(path: string): string[] {
+  const parts = path.split("/").slice(0, -1);
+  return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
+}
+
+function trackedEntry(worktree: string, path: string): string {
+  return worktree === "" ? `tracked/${path}` : `worktrees/${worktree}/tracked/${path}`;
+}
+
+function listHooks(gitDir: string): string[] {
+  return listFolder(join(gitDir, inertFolder, "hooks"));
+}
+
+function listFolder(path: string): string[] {
+  try {
+    return readdirSync(encodePath(path)) as string[];
+  } catch {
+    return []; // absent: nothing in it
+  }
+}
+

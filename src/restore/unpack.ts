@@ -1,0 +1,195 @@
+/** Unpacks the tarballs of a chain, base first, straight into the target: only what the last point holds is written. */
+import { closeSync, openSync, readSync } from "node:fs";
+import { type TarMember, TarReader } from "../archive/tar-read.ts";
+import type { FileEntry } from "../core/contents.ts";
+import { BackupError } from "../core/errors.ts";
+import { decodePath, parentOf } from "../core/paths.ts";
+import { type Destination, destinationOf, type TargetLayout } from "./place.ts";
+import { SafeFolder, settle, touchLink, writeAll } from "./safe-folder.ts";
+
+export interface UnpackRequest {
+  readonly layout: TargetLayout;
+  /** The entries to write: those of the last point, or a choice of them. */
+  readonly files: ReadonlyMap<string, FileEntry>;
+  /** False: a path that exists is left as it is (a tracked file of the commit has it). */
+  readonly replaces: boolean;
+}
+
+/** Files of 64 KiB and more may come as patches to an earlier version; see docs/format.md. */
+const patchMember = /^patches\/(\d+)\/(path|steps|data)$/;
+const smallMember = 1 << 20;
+
+export class Unpacker {
+  readonly #request: UnpackRequest;
+  readonly #folders = new Map<string, SafeFolder>();
+  /** Entry paths that stood in the target before us, or could not be placed. */
+  readonly skipped = new Set<string>();
+  readonly #written = new Set<string>();
+
+  constructor(request: UnpackRequest) {
+    this.#request = request;
+  }
+
+  /** One tarball. Throws `damaged` or `hostile`; the pieces must have been checked on their way. */
+  async unpack(name: string, pieces: AsyncIterable<Buffer>): Promise<void> {
+    const patches = new Map<string, Patch>();
+    let sink: Sink | undefined;
+    const reader = new TarReader(name, {
+      member: (member) => {
+        sink = this.#open(member, patches);
+      },
+      data: (piece) => sink?.write(piece),
+      end: () => {
+        sink?.end();
+        sink = undefined;
+      },
+    });
+    for await (const piece of pieces) reader.write(piece);
+    reader.finish();
+    for (const patch of patches.values()) this.#apply(name, patch);
+  }
+
+  #open(member: TarMember, patches: Map<string, Patch>): Sink | undefined {
+    const part = patchMember.exec(member.path);
+    if (part !== null) return this.#openPatch(part[1] ?? "", part[2] ?? "", member, patches);
+    const wanted = this.#request.files.get(member.path);
+    if (wanted === undefined) return undefined;
+    const destination = this.#destination(member.path);
+    if (destination === undefined) return undefined;
+    const folder = this.#folder(destination.root);
+    if (member.kind === "folder") {
+      folder.folder(destination.path);
+      return undefined;
+    }
+    this.#written.add(member.path);
+    if (member.kind === "symlink") {
+      folder.symlink(destination.path, member.target ?? "");
+      touchLink(folder.at(destination.path), member.mtime);
+      return undefined;
+    }
+    if (member.kind === "hardlink") return this.#link(destination, member);
+    return new FileSink(folder, destination.path, member, wanted.sparse === true);
+  }
+
+  #link(destination: Destination, member: TarMember): undefined {
+    const target = destinationOf(member.target ?? "", this.#request.layout);
+    if (target === undefined || !this.#written.has(member.target ?? "")) {
+      throw new BackupError("damaged", `${JSON.stringify(member.path)} is linked to a file that the point does not hold`);
+    }
+    this.#folder(destination.root).link(destination.path, this.#folder(target.root).at(target.path));
+    return undefined;
+  }
+
+  #openPatch(id: string, part: string, member: TarMember, patches: Map<string, Patch>): Sink {
+    const patch = patches.get(id) ?? { path: Buffer.alloc(0), steps: Buffer.alloc(0), data: Buffer.alloc(0), mode: 0, mtime: "0" };
+    patches.set(id, patch);
+    const pieces: Buffer[] = [];
+    return {
+      write: (piece) => void pieces.push(Buffer.from(piece)),
+      end: () => {
+        if (part === "path") patch.path = Buffer.concat(pieces);
+        else if (part === "steps") patch.steps = Buffer.concat(pieces);
+        else {
+          patch.data = Buffer.concat(pieces);
+          patch.mode = member.mode;
+          patch.mtime = member.mtime;
+        }
+      },
+    };
+  }
+
+  /** Puts the new version together beside the old one, then takes its place. */
+  #apply(name: string, patch: Patch): void {
+    const entry = decodePath(patch.path);
+    const wanted = this.#request.files.get(entry);
+    const destination = wanted === undefined ? undefined : this.#destination(entry);
+    if (wanted === undefined || destination === undefined) return;
+    const folder = this.#folder(destination.root);
+    const broken = (): BackupError => new BackupError("damaged", `${name} has a patch for ${JSON.stringify(entry)} that does not fit`);
+    if (!this.#written.has(entry)) throw broken();
+    const old = openSync(folder.at(destination.path), "r");
+    // A short name of its own: the file's may have all the 255 bytes that a name can have.
+    const temporary = [parentOf(destination.path), ".holdfast-patch"].filter((part) => part !== "").join("/");
+    const next = folder.create(temporary);
+    let position = 0;
+    try {
+      for (const { from, offset, length } of parseSteps(patch.steps, broken)) {
+        for (let at = 0; at < length; at += smallMember) {
+          const size = Math.min(smallMember, length - at);
+          const piece = from === "data" ? patch.data.subarray(offset + at, offset + at + size) : Buffer.allocUnsafe(size);
+          if (from === "base" && readSync(old, piece, 0, size, offset + at) !== size) throw broken();
+          if (piece.length !== size) throw broken();
+          writeAll(next, piece, position, wanted.sparse === true);
+          position += size;
+        }
+      }
+    } finally {
+      closeSync(old);
+    }
+    settle(next, patch.mode, patch.mtime);
+    folder.replace(temporary, destination.path);
+  }
+
+  #destination(entry: string): Destination | undefined {
+    if (this.skipped.has(entry)) return undefined;
+    const destination = destinationOf(entry, this.#request.layout);
+    const isTaken =
+      destination !== undefined && !this.#request.replaces && !this.#written.has(entry) && this.#folder(destination.root).exists(destination.path);
+    if (destination === undefined || isTaken) {
+      this.skipped.add(entry);
+      return undefined;
+    }
+    return destination;
+  }
+
+  #folder(root: string): SafeFolder {
+    const folder = this.#folders.get(root) ?? new SafeFolder(root);
+    this.#folders.set(root, folder);
+    return folder;
+  }
+}
+
+interface Patch {
+  path: Buffer;
+  steps: Buffer;
+  data: Buffer;
+  mode: number;
+  mtime: string;
+}
+
+interface Sink {
+  write(piece: Buffer): void;
+  end(): void;
+}
+
+class FileSink implements Sink {
+  readonly #descriptor: number;
+  readonly #member: TarMember;
+  readonly #isSparse: boolean;
+  #position = 0;
+
+  constructor(folder: SafeFolder, path: string, member: TarMember, isSparse: boolean) {
+    this.#descriptor = folder.create(path);
+    this.#member = member;
+    this.#isSparse = isSparse;
+  }
+
+  write(piece: Buffer): void {
+    writeAll(this.#descriptor, piece, this.#position, this.#isSparse);
+    this.#position += piece.length;
+  }
+
+  end(): void {
+    settle(this.#descriptor, this.#member.mode, this.#member.mtime);
+  }
+}
+
+function parseSteps(text: Buffer, broken: () => BackupError): { from: "base" | "data"; offset: number; length: number }[] {
+  const lines = text.toString("latin1").split("\n");
+  if (lines.pop() !== "") throw broken();
+  return lines.map((line) => {
+    const match = /^(base|data) (\d{1,15}) (\d{1,15})$/.exec(line);
+    if (match === null) throw broken();
+    return { from: match[1] === "base" ? "base" : "data", offset: Number(match[2]), length: Number(match[3]) };
+  });
+}

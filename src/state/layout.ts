@@ -1,0 +1,57 @@
+/**
+ * Where things lie in a repository's state folder, `<common git dir>/holdfast/`.
+ * Everything in it can be deleted and is rebuilt. Pure: names only.
+ * hooks/trigger and the block in hook files know `hook`, `dirty` and `worker` by these names.
+ */
+import { join } from "node:path";
+
+export interface StateLayout {
+  readonly root: string;
+  /** Marks of hooks that fired: one event name a line. It is there while work is waiting. */
+  readonly dirty: string;
+  /** The marks that a worker has taken; left over by a worker that was killed. */
+  readonly dirtyTaken: string;
+  /** The living worker's pid. Its mtime is kept ahead of the clock, so that a shell sees it as newer than any mark. */
+  readonly lease: string;
+  /** Held by the one worker. */
+  readonly workerLock: string;
+  /** Held by whatever makes, restores or prunes points of this repository. */
+  readonly lock: string;
+  /** The script that the hooks source: this machine's paths are written into it. */
+  readonly hook: string;
+  /** What the hook files were before installation. */
+  readonly hooksBefore: string;
+  readonly log: string;
+  /** The log before the last rotation. */
+  readonly logBefore: string;
+  /** A folder per git remote that gets refs: its queue and its last outcome. */
+  readonly mirrors: string;
+  /** A bare repository per backup branch. */
+  readonly branches: string;
+  /** What the last capture saw: the stat cache and the last point. */
+  readonly captureState: string;
+}
+
+/** The state folder of the repository whose worktrees share `commonDir`. */
+export function stateDirOf(commonDir: string): string {
+  return join(commonDir, "holdfast");
+}
+
+export function stateLayout(stateDir: string): StateLayout {
+  const at = (name: string): string => join(stateDir, name);
+  return {
+    root: stateDir,
+    dirty: at("dirty"),
+    dirtyTaken: at("dirty.taken"),
+    lease: at("worker"),
+    workerLock: at("worker.lock"),
+    lock: at("lock"),
+    hook: at("hook"),
+    hooksBefore: at("hooks-before"),
+    log: at("log.ndjson"),
+    logBefore: at("log.1"),
+    mirrors: at("mirrors"),
+    branches: at("branches"),
+    captureState: at("capture.json"),
+  };
+}

@@ -1,0 +1,30 @@
+import { readFileSync } from "node:fs";
+import { defineConfig } from "vitest/config";
+
+const { version } = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")) as { version: string };
+
+export default defineConfig({
+  define: { __VERSION__: JSON.stringify(version) },
+  test: {
+    globals: false,
+    pool: "forks",
+    setupFiles: ["test/support/environment.ts"],
+    projects: [
+      {
+        extends: true,
+        test: { name: "fast", include: ["src/**/*.test.ts", "test/support/**/*.test.ts"] },
+      },
+      {
+        extends: true,
+        test: {
+          name: "slow",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/support/**"],
+          globalSetup: ["test/support/build.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});

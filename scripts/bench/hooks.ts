@@ -15,7 +15,12 @@ const environment = {
   PATH: process.env["PATH"] ?? "",
   GIT_CONFIG_GLOBAL: "/dev/null",
   GIT_CONFIG_NOSYSTEM: "1",
-  ...Object.fromEntries(["AUTHOR", "COMMITTER"].flatMap((who) => [[`GIT_${who}_NAME`, "bench"], [`GIT_${who}_EMAIL`, "bench@example.org"]])),
+  ...Object.fromEntries(
+    ["AUTHOR", "COMMITTER"].flatMap((who) => [
+      [`GIT_${who}_NAME`, "bench"],
+      [`GIT_${who}_EMAIL`, "bench@example.org"],
+    ]),
+  ),
 };
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
@@ -60,7 +65,14 @@ function report(title: string, without: string, withHooks: string, before: () =>
   }
   const [plain, hooked] = times.map((list) => ({ median: at(list, 0.5), p90: at(list, 0.9) })) as [Figures, Figures];
   const line = (label: string, { median, p90 }: Figures): string => `  ${label.padEnd(14)} median ${median.toFixed(1)}  p90 ${p90.toFixed(1)}`;
-  console.log([`${title} (${rounds} commits each, ms)`, line("without hooks", plain), line("with hooks", hooked), `  more by        median ${(hooked.median - plain.median).toFixed(1)}`].join("\n"));
+  console.log(
+    [
+      `${title} (${rounds} commits each, ms)`,
+      line("without hooks", plain),
+      line("with hooks", hooked),
+      `  more by        median ${(hooked.median - plain.median).toFixed(1)}`,
+    ].join("\n"),
+  );
 }
 
 interface Figures {

@@ -136,7 +136,7 @@ async function ask<T>(cwd: string, question: (simple: SimpleGit) => PromiseLike<
 /** ssh must not ask and must not wait for ever. A command that is not plainly ssh is left as the user made it. */
 async function sshEnvironment({ cwd, env = {} }: RemoteCall): Promise<Record<string, string>> {
   const { GIT_SSH_COMMAND, GIT_SSH } = process.env;
-  const command = GIT_SSH_COMMAND ?? (await gitFind(["config", "core.sshCommand"], { cwd, env })) ?? GIT_SSH ?? "ssh";
+  const command = GIT_SSH_COMMAND ?? (await gitFind(["config", "core.sshCommand"], { cwd, env })) ?? (GIT_SSH === undefined ? "ssh" : `"${GIT_SSH}"`);
   return isSsh(command) ? { GIT_SSH_COMMAND: `${command} -oBatchMode=yes -oConnectTimeout=10` } : {};
 }
 

@@ -53,6 +53,8 @@ export async function gitStream(
 ): Promise<Omit<GitResult, "stdout">> {
   const child = start(args, options);
   const exit = exitOf(child);
+  // An abort rejects it while the output is still being read; it is awaited after that.
+  exit.catch(() => undefined);
   const stderr = collect(child);
   const feeding = feed(child, options.input);
   // Thrown where it is awaited, after git has ended: it must not count as unobserved until then.

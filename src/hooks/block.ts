@@ -77,6 +77,6 @@ export function isShellScript(text: string): boolean {
 /** From the first marker line to the end of the first closing one after it, without the line end. */
 function findBlock(text: string): { readonly start: number; readonly end: number } | undefined {
   // Lines end at LF only: to `^` and `$` a lone CR would be a line end too.
-  const match = /(?<![^\n])# >>> holdfast >>>\r?\n(?:[^]*?\n)?# <<< holdfast <<<(?=\r?\n|$)/.exec(text);
+  const match = /(?<![^\n])# >>> holdfast >>>\r?\n(?:.*?\n)?# <<< holdfast <<<(?=\r?\n|$)/s.exec(text);
   return match === null ? undefined : { start: match.index, end: match.index + match[0].length };
 }

@@ -51,7 +51,8 @@ describe.each(shells)("sourced by %s", (shell) => {
       `{ echo "$@"; env | grep -E '^GIT_(DIR|INDEX_FILE|AUTHOR_DATE)='; } >"${common}/started.part"; mv "${common}/started.part" "${common}/started"`,
     );
   });
-  afterEach(() => rmSync(common, { recursive: true, force: true }));
+  // A worker that was started may be writing still.
+  afterEach(() => rmSync(common, { recursive: true, force: true, maxRetries: 20 }));
 
   function trigger(options: { node?: string; env?: Record<string, string>; flags?: string } = {}): number | null {
     const text = bakeTrigger(template, { node: options.node ?? "/bin/sh", main: join(common, "main") });

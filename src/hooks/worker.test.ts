@@ -14,7 +14,7 @@ const pinned = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta
 const node = existsSync(pinned) ? pinned : process.execPath;
 
 /** What happens in the instant after a lease has ended. */
-const leaseEnd = vi.hoisted((): { then: (() => void) | undefined } => ({ then: undefined }));
+const leaseEnd = vi.hoisted((): { happens: (() => void) | undefined } => ({ happens: undefined }));
 vi.mock(import("./lease.ts"), async (original) => {
   const { takeLease } = await original();
   return {
@@ -23,7 +23,7 @@ vi.mock(import("./lease.ts"), async (original) => {
       return {
         end() {
           lease.end();
-          leaseEnd.then?.();
+          leaseEnd.happens?.();
         },
       };
     },
@@ -115,8 +115,8 @@ describe("marks become points", () => {
 
   test("a mark between the end of the lease and the release of the lock is taken by the same worker", async () => {
     mark();
-    leaseEnd.then = () => {
-      leaseEnd.then = undefined;
+    leaseEnd.happens = () => {
+      leaseEnd.happens = undefined;
       mark("late");
     };
     expect(await worker()).toEqual({ status: "done", tried: 2, failed: 0 });
@@ -178,11 +178,16 @@ describe("what fails", () => {
 
 test("points go on while replication hangs, and the worker ends when it is done", async () => {
   let finish = (): void => undefined;
+  const hanging = new Promise<void>((done) => {
+    finish = done;
+  });
   let requests = 0;
   let polls = 0;
-  const hanging = new Promise<void>((done) => void (finish = done));
+  const count = (): void => {
+    requests += 1;
+  };
   mark();
-  const result = await worker({ startReplication: () => ({ request: () => void (requests += 1), idle: () => hanging }) }, (ms) => {
+  const result = await worker({ startReplication: () => ({ request: count, idle: () => hanging }) }, (ms) => {
     if (ms < 200) return;
     polls += 1;
     if (polls === 3 || polls === 6) mark("later");

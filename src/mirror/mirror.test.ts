@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openRepository } from "../git/repository.ts";
 import { checkMirrors, type MirrorOptions, mirrorAll } from "./mirror.ts";
+import { readStates } from "./queue.ts";
 
 let root = "";
 let user = "";
@@ -277,9 +278,21 @@ test("an unreachable remote is tried again later, delays no other, and is well a
 
   await git(root, "init", "-q", "--bare", gone);
   clock = new Date(clock.getTime() + 29_000);
-  expect(await mirror(["gone"])).toMatchObject([{ status: "unreachable", at: first?.at }]);
+  expect(await mirror(["gone"])).toMatchObject([{ status: "unreachable", at: first?.at, nextAttemptAt: new Date("2026-11-21T14:30:35Z") }]);
+  expect((await readStates(state)).map((known) => [known.outcome?.remote, known.failures]).sort()).toEqual([
+    ["b", 0],
+    ["gone", 1],
+  ]);
   clock = new Date(clock.getTime() + 1000);
   expect(await mirror(["gone"])).toMatchObject([{ status: "ok" }]);
+});
+
+test("a memory that cannot be written is said, and stops no mirror", async () => {
+  const a = await bare("a");
+  await mirror([]);
+  await writeFile(join(state, "mirrors"), "in the way");
+  expect(await mirror(["a"])).toMatchObject([{ status: "ok", message: expect.stringContaining("cannot remember") }]);
+  expect(Object.keys(await tips(a))).toEqual(["refs/heads/main"]);
 });
 
 test("force does not wait for the time of the next attempt", async () => {
@@ -322,8 +335,20 @@ test("a remote that moves under our push is looked at again, and not overwritten
   await writeFile(join(a, "hooks", "pre-receive"), `#!/bin/sh\nunset GIT_QUARANTINE_PATH\ngit update-ref refs/heads/main ${theirs}\n`);
   await chmod(join(a, "hooks", "pre-receive"), 0o755);
   await commit(user, "mine");
+  await git(user, "branch", "extra");
   const [outcome] = await untouched(() => mirror(["a"]));
-  expect(outcome).toMatchObject({ status: "behind", refs: [{ action: "foreign", remote: theirs }] });
+  expect(outcome).toMatchObject({
+    status: "behind",
+    refs: [
+      { ref: "refs/heads/extra", action: "create", status: "ok" },
+      { ref: "refs/heads/main", action: "foreign", remote: theirs },
+    ],
+  });
+  // What arrived in the first round is ours all the same.
+  await rm(join(a, "hooks", "pre-receive"));
+  await git(user, "branch", "-q", "-D", "extra");
+  expect(await mirror(["a"])).toMatchObject([{ status: "behind", kept: [{ ref: "refs/heads/extra" }] }]);
+  expect((await tips(a))["refs/heads/extra"]).toBeUndefined();
 });
 
 test("a remote that hangs ends at its deadline, leaves no process, and delays no other", async () => {

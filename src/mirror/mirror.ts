@@ -114,13 +114,15 @@ async function mirrorOne({ remote, url }: Target, context: Context, options: Mir
   const base = { remote, url: withoutCredentials(url) };
   options.onEvent?.({ kind: "mirror_started", ...base });
   const attempted = await attempt(base, url, state.ours, context, options);
-  const outcome = await remember(file, nextState(state, attempted.outcome, attempted.ours, options), attempted.outcome);
+  const next = nextState(state, attempted.outcome, attempted.ours, options);
+  const outcome = await remember(file, next);
   options.onEvent?.({ kind: "mirror_done", outcome });
   return outcome;
 }
 
 /** What was pushed is pushed, also where it cannot be written down; the outcome says so, and the other remotes go on. */
-async function remember(file: string, state: MirrorState, outcome: MirrorOutcome): Promise<MirrorOutcome> {
+async function remember(file: string, state: MirrorState & { readonly outcome: MirrorOutcome }): Promise<MirrorOutcome> {
+  const { outcome } = state;
   try {
     await writeState(file, state);
     return outcome;
@@ -136,23 +138,38 @@ interface Attempt {
 }
 
 /** Two rounds at most: when the remote moved under the first, the second plans anew. */
-async function attempt(base: { remote: string; url: string }, url: string, ours: Tips, context: Context, options: MirrorOptions): Promise<Attempt> {
+async function attempt(
+  base: { remote: string; url: string },
+  url: string,
+  oursBefore: Tips,
+  context: Context,
+  options: MirrorOptions,
+): Promise<Attempt> {
   const call = callFor(context, options);
   const kept: KeptTip[] = [];
+  let ours = oursBefore;
+  let earlier: readonly RefOutcome[] = [];
   try {
     for (let round = 1; ; round += 1) {
       const plan = await makePlan(url, ours, context.local, call, options.now());
       const report = await executePlan(plan, url, call);
       kept.push(...report.kept);
-      if (report.isStale && round === 1) continue;
-      const summary = summarize(report.refs, base.remote, report.hint);
-      return { outcome: { ...base, ...summary, refs: report.refs, kept, at: options.now() }, ours: nowOurs(ours, report.refs) };
+      ours = nowOurs(ours, report.refs);
+      const refs = withEarlier(report.refs, earlier);
+      if (!report.isStale || round === 2)
+        return { outcome: { ...base, ...summarize(refs, base.remote, report.hint), refs, kept, at: options.now() }, ours };
+      earlier = report.refs;
     }
   } catch (error) {
     if (options.signal?.aborted === true) throw error;
-    const failure = failureOf(error);
-    return { outcome: { ...base, ...failure, refs: [], kept, at: options.now() }, ours };
+    return { outcome: { ...base, ...failureOf(error), refs: earlier, kept, at: options.now() }, ours };
   }
+}
+
+/** What the first round did is unchanged in the second, and yet was done now. */
+function withEarlier(refs: readonly RefOutcome[], earlier: readonly RefOutcome[]): RefOutcome[] {
+  const done = new Map(earlier.filter((outcome) => outcome.status === "ok").map((outcome) => [outcome.ref, outcome]));
+  return refs.map((outcome) => (outcome.action === "unchanged" ? (done.get(outcome.ref) ?? outcome) : outcome));
 }
 
 async function makePlan(url: string, ours: Tips, local: Tips, call: RemoteCall, now: Date): Promise<RefStep[]> {
@@ -219,10 +236,12 @@ function nowOurs(ours: Tips, refs: readonly RefOutcome[]): Tips {
   return next;
 }
 
-function nextState(state: MirrorState, outcome: MirrorOutcome, ours: Tips, options: MirrorOptions): MirrorState {
-  const failures = outcome.status === "unreachable" ? state.failures + 1 : 0;
-  const nextAttemptAt = failures === 0 ? null : new Date(outcome.at.getTime() + retryDelayMs(failures, options.random()));
-  return { outcome, ours, failures, nextAttemptAt, lastOkAt: outcome.status === "ok" ? outcome.at : state.lastOkAt };
+function nextState(state: MirrorState, last: MirrorOutcome, ours: Tips, options: MirrorOptions): MirrorState & { readonly outcome: MirrorOutcome } {
+  const lastOkAt = last.status === "ok" ? last.at : state.lastOkAt;
+  if (last.status !== "unreachable") return { outcome: last, ours, failures: 0, nextAttemptAt: null, lastOkAt };
+  const failures = state.failures + 1;
+  const nextAttemptAt = new Date(last.at.getTime() + retryDelayMs(failures, options.random()));
+  return { outcome: { ...last, nextAttemptAt }, ours, failures, nextAttemptAt, lastOkAt };
 }
 
 async function checkOne({ remote, url }: Target, context: Context, options: MirrorOptions): Promise<MirrorCheck> {

@@ -44,6 +44,8 @@ export interface MirrorOutcome {
   /** A command to paste. */
   readonly hint?: string;
   readonly at: Date;
+  /** Of an unreachable remote: until then `mirrorAll` gives this outcome again without asking it. */
+  readonly nextAttemptAt?: Date;
 }
 
 export interface Failure {

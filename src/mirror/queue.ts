@@ -3,7 +3,7 @@
  * One JSON file a remote, written whole. It may be deleted: then nothing counts as pushed by us, and less is dared.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import * as z from "zod";
 import { parseJson } from "../core/json.ts";
@@ -55,6 +55,12 @@ export async function readState(file: string): Promise<MirrorState> {
   return { ...rest, outcome: outcome as MirrorOutcome | null, ours: new Map(Object.entries(ours)) };
 }
 
+/** All that is remembered, also of remotes that are no longer mirrored: `outcome.remote` tells. Asks nobody. */
+export async function readStates(stateDir: string): Promise<MirrorState[]> {
+  const names = await readdir(join(stateDir, "mirrors")).catch(() => []);
+  return Promise.all(names.filter((name) => name.endsWith(".json")).map((name) => readState(join(stateDir, "mirrors", name))));
+}
+
 export async function writeState(file: string, state: MirrorState): Promise<void> {
   const outcome = state.outcome === null ? null : { ...state.outcome, refs: state.outcome.refs.filter((ref) => ref.action !== "unchanged") };
   const text = `${JSON.stringify({ ...state, outcome, ours: Object.fromEntries(state.ours) }, undefined, 1)}\n`;
@@ -98,6 +104,7 @@ const stored = z.object({
       message: z.string().optional(),
       hint: z.string().optional(),
       at: moment,
+      nextAttemptAt: moment.optional(),
     })
     .nullable(),
   lastOkAt: moment.nullable(),

@@ -40,6 +40,17 @@ export async function hasPoint(store: Store, id: PointId, options: CallOptions =
   return (await store.stat(manifestKey(id), options)) !== undefined;
 }
 
+/** The manifest under a key; undefined when it is absent or cannot be believed. */
+export async function readManifest(store: Store, key: string, options: CallOptions = {}): Promise<Manifest | undefined> {
+  const bytes = await readAll(store, key, options);
+  try {
+    return bytes === undefined ? undefined : parseManifest(bytes.toString("utf8"), key);
+  } catch (error) {
+    if (error instanceof BackupError && (error.code === "damaged" || error.code === "format_newer")) return undefined;
+    throw error;
+  }
+}
+
 /** The plain bytes of an artifact, checked as they come. Throws `damaged` when it is absent or other than its manifest says. */
 export async function openArtifact(store: Store, manifest: Manifest, artifact: Artifact, options: CallOptions = {}): Promise<AsyncGenerator<Buffer>> {
   const stored = await store.get(`${manifest.id.slice(0, 8)}/${artifact.name}`, options);

@@ -3,7 +3,7 @@
  * settings that are only data. The whole file lies beside, for the owner to compare and take over.
  */
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { copyFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { git } from "../git/run.ts";
 import { inertFolder } from "./place.ts";
@@ -41,6 +41,10 @@ export async function applyConfig(gitDir: string): Promise<ConfigOutcome> {
       return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
     });
   const kept = settings.filter(({ key, value }) => isHarmless(key, value));
+  if (kept.length === settings.filter(({ key }) => !isImplied(key)).length && !settings.some(({ key }) => key === "core.worktree")) {
+    await copyFile(captured, join(gitDir, "config"));
+    return { leftOut: [] };
+  }
   const existing = (await git(["config", "--file", join(gitDir, "config"), "--list", "-z"])).stdout.toString("utf8");
   const own = existing.split("\0").flatMap((item) => {
     const [key = "", value] = [item.split("\n")[0] ?? "", item.slice(item.indexOf("\n") + 1)];

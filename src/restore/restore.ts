@@ -63,10 +63,9 @@ async function restoreMoment(request: RestoreRequest, contents: Contents, layout
   onProgress?.("files");
   // Refs before reflogs: git appends to a reflog that is there, whatever it is told.
   const { broken } = await writeRefs(layout.gitDir, contents, request);
+  const main = contents.worktrees.find((worktree) => worktree.name === "");
+  if (main !== undefined) await writeHead(layout.gitDir, main);
   const unpacker = await unpack(request, layout, files, true);
-  for (const worktree of contents.worktrees) {
-    if (worktree.name === "") await writeHead(layout.gitDir, worktree);
-  }
   const { leftOut } = await applyConfig(layout.gitDir);
   linkWorktrees(layout);
   onProgress?.("checkout");

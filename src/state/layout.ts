@@ -28,8 +28,10 @@ export interface StateLayout {
   readonly mirrors: string;
   /** A bare repository per backup branch. */
   readonly branches: string;
-  /** What the last capture saw: the stat cache and the last point. */
+  /** A folder: what the last capture saw, the stat cache and the last point. */
   readonly captureState: string;
+  /** A file per other store: what is known of that copy. */
+  readonly copies: string;
 }
 
 /** The state folder of the repository whose worktrees share `commonDir`. */
@@ -52,6 +54,7 @@ export function stateLayout(stateDir: string): StateLayout {
     logBefore: at("log.1"),
     mirrors: at("mirrors"),
     branches: at("branches"),
-    captureState: at("capture.json"),
+    captureState: at("capture"),
+    copies: at("copies"),
   };
 }

@@ -8,7 +8,9 @@ import { openRunLog, readRunLog } from "./run-log.ts";
 const now = () => new Date("2026-11-21T14:30:05Z");
 let folder: string;
 
-beforeEach(() => void (folder = join(mkdtempSync(join(tmpdir(), "holdfast-log-")), "state")));
+beforeEach(() => {
+  folder = join(mkdtempSync(join(tmpdir(), "holdfast-log-")), "state");
+});
 afterEach(() => rmSync(join(folder, ".."), { recursive: true, force: true }));
 
 test("gives back what was written, oldest first, and no more than asked for", () => {

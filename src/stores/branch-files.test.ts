@@ -29,13 +29,24 @@ test("a tree is read as keys; links, submodules and hostile names are not seen",
     `100644 blob ${oid("9")}       2\twhole.part001`,
   ];
   const files = parseFiles(Buffer.from(lines.map((line) => `${line}\0`).join("")));
-  expect([...files].map(([key, file]) => [key, file.size])).toEqual([["20261121/a b", 3], ["restore.sh", 4], ["whole", 1], ["big", 15]]);
+  expect([...files].map(([key, file]) => [key, file.size])).toEqual([
+    ["20261121/a b", 3],
+    ["restore.sh", 4],
+    ["whole", 1],
+    ["big", 15],
+  ]);
   expect(files.get("big")?.parts.map((part) => part.path)).toEqual(["big.part001", "big.part002"]);
 });
 
 test("a source is compared by the blobs' oids alone", async () => {
   const blob = (bytes: string) => createHash("sha1").update(`blob ${bytes.length}\0${bytes}`).digest("hex");
-  const file: BranchFile = { size: 5, parts: [{ path: "a.part001", oid: blob("abc"), size: 3 }, { path: "a.part002", oid: blob("de"), size: 2 }] };
+  const file: BranchFile = {
+    size: 5,
+    parts: [
+      { path: "a.part001", oid: blob("abc"), size: 3 },
+      { path: "a.part002", oid: blob("de"), size: 2 },
+    ],
+  };
   expect(await isFileOf(file, bytesSource("abcde"), "sha1")).toBe(true);
   expect(await isFileOf(file, bytesSource("abcdf"), "sha1")).toBe(false);
   expect(await isFileOf(file, bytesSource("abcd"), "sha1")).toBe(false);

@@ -32,7 +32,7 @@ export function parseFiles(output: Buffer): Map<string, BranchFile> {
   const files = new Map<string, BranchFile>();
   const parted = new Map<string, BranchFile["parts"][number][]>();
   for (const line of splitPaths(output)) {
-    const match = /^100(?:644|755) blob ([0-9a-f]+) +(\d+)\t([^]+)$/.exec(line);
+    const match = /^100(?:644|755) blob ([0-9a-f]+) +(\d+)\t(.+)$/s.exec(line);
     if (match === null) continue;
     const [, oid = "", size = "", path = ""] = match;
     if (!isContained(path)) continue;

@@ -18,6 +18,12 @@ export interface BranchRemoteOptions {
   readonly silenceMs?: number;
 }
 
+export interface Refusal {
+  readonly error: BackupError;
+  /** Another push was being written at that moment. */
+  readonly isPassing: boolean;
+}
+
 export class BranchRemote {
   readonly #options: BranchRemoteOptions;
   readonly #ref: string;
@@ -41,13 +47,14 @@ export class BranchRemote {
     if (answer.code !== 0) throw this.#unreachable(answer);
   }
 
-  /** Undefined when it is there now, else the remote's reason: it may have moved from `expected` (null: no branch), or refuse. */
-  async push(tip: string, expected: string | null, options: CallOptions): Promise<BackupError | undefined> {
+  /** Undefined when it is there now. The remote may have moved from `expected` (null: no branch), or refuse. */
+  async push(tip: string, expected: string | null, options: CallOptions): Promise<Refusal | undefined> {
     const lease = `--force-with-lease=${this.#ref}:${expected ?? ""}`;
     const answer = await talk([...pushCommand, lease, "--", this.#options.url, `${tip}:${this.#ref}`], await this.#call(options));
     const pushed = parsePushed(answer.stdout).get(this.#ref);
     if (pushed === undefined) throw this.#unreachable(answer);
-    return pushed.isOk ? undefined : this.#refused(pushed.reason, answer);
+    if (pushed.isOk) return undefined;
+    return { error: this.#refused(pushed.reason, answer), isPassing: /cannot lock|failed to update ref|incorrect old value/.test(pushed.reason) };
   }
 
   /** For messages: without credentials. */

@@ -63,10 +63,8 @@ test("a flush is one commit of all that was staged, on a branch of its own", asy
   await store.delete(`20261121/${point}.bundle`);
   await save(store, "holdfast.json");
   await store.flush();
-  expect(git(remote, "log", "--format=%an <%ae> %at %s", ref).split("\n")).toEqual([
-    "Holdfast <holdfast@localhost> 1795271405 holdfast: 2 files",
-    `Holdfast <holdfast@localhost> 1795271405 holdfast: point ${point}`,
-  ].map((line, index) => (index === 0 ? line.replace("2 files", `point ${point}`) : line)));
+  const subject = `Holdfast <holdfast@localhost> 1795271405 holdfast: point ${point}`;
+  expect(git(remote, "log", "--format=%an <%ae> %at %s", ref).split("\n")).toEqual([subject, subject]);
   expect(git(remote, "log", "-1", "--format=%b", ref)).toBe(`point ${point}\n\n- 20261121/${point}.bundle\n+ holdfast.json`);
   expect(git(remote, "for-each-ref", "--format=%(refname)")).toBe(ref);
 });
@@ -104,7 +102,7 @@ test("two machines that write at once lose nothing", { timeout: 60_000 }, async 
     expect(await keys(store)).toEqual(expected);
   }
   expect(git(remote, "rev-list", "--min-parents=2", ref)).toBe("");
-  expect(git(remote, "fsck", "--strict")).toBe("");
+  expect(git(remote, "fsck", "--strict", "--no-dangling")).toBe("");
 });
 
 test("two store objects on one bare repository lose nothing", async () => {

@@ -182,8 +182,9 @@ export class BranchStore implements Store {
         await this.#repository.update({ ref: this.#knownRef, to: tip });
         return conflicts;
       }
-      if ((await this.#remote.tip(options)) === known) throw refusal;
-      conflicts.push(...(await this.#pull(options)));
+      const isUnmoved = (await this.#remote.tip(options)) === known;
+      if (isUnmoved && !refusal.isPassing) throw refusal.error;
+      if (!isUnmoved) conflicts.push(...(await this.#pull(options)));
       // Two machines that met should not meet again in step.
       await sleep((this.#options.random ?? Math.random)() * 100 * attempt);
       throwIfInterrupted(options.signal);

@@ -1,0 +1,154 @@
+/** The wiring: the only place that chooses adapters. Faces call what stands here; use cases know nothing of it. */
+import { createHash, randomBytes, randomInt, randomUUID } from "node:crypto";
+import { homedir, hostname } from "node:os";
+import { basename, join, resolve as resolvePath } from "node:path";
+import type { Config } from "./core/config.ts";
+import { BackupError } from "./core/errors.ts";
+import { type StoreLocation, parseStoreUrl } from "./core/store-url.ts";
+import { openRepository, type Repository } from "./git/repository.ts";
+import { type ConfigFile, configFolder, readConfigFile, settings } from "./setup/config-file.ts";
+import { type StateLayout, stateDirOf, stateLayout } from "./state/layout.ts";
+import type { RecoveryTexts } from "./points/recovery-files.ts";
+import { readPackageFile } from "./setup/package-files.ts";
+import { openRunLog, type RunLog } from "./state/run-log.ts";
+import { FolderStore } from "./stores/folder.ts";
+import type { Store } from "./stores/store.ts";
+
+declare const __VERSION__: string;
+export const version = typeof __VERSION__ === "string" ? __VERSION__ : "0.0.0-dev";
+
+export interface App {
+  readonly repository: Repository;
+  /** The protected folder's name, for people. */
+  readonly name: string;
+  readonly configFile: ConfigFile;
+  readonly config: Config;
+  readonly state: StateLayout;
+  readonly log: RunLog;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+export const now = (): Date => new Date();
+export const random = (): number => randomInt(2 ** 32) / 2 ** 32;
+export const randomSuffix = (): number => randomInt(2 ** 24);
+
+/** Opens the repository around `cwd` with its settings. Throws `not_a_repository`, `config_invalid`. */
+export async function openApp(cwd: string, environment: NodeJS.ProcessEnv = process.env): Promise<App> {
+  const repository = await openRepository(resolvePath(cwd));
+  const configFile = readConfigFile(repository, environment);
+  const root = configFolder(repository);
+  const name = basename(root.replace(/\/\.git$/, "")) || "repository";
+  const run = randomBytes(4).toString("hex");
+  const state = stateLayout(stateDirOf(repository.commonDir));
+  return { repository, name, configFile, config: configFile.config, state, log: openRunLog(state.root, run, now), environment };
+}
+
+/** Where stores of this machine lie when nobody says otherwise. (XDG Base Directory Specification) */
+export function dataFolder(environment: NodeJS.ProcessEnv): string {
+  const chosen = environment["HOLDFAST_DATA_DIR"];
+  if (chosen !== undefined && chosen !== "") return resolvePath(chosen);
+  const xdg = environment["XDG_DATA_HOME"];
+  if (xdg !== undefined && xdg.startsWith("/")) return join(xdg, "holdfast");
+  if (process.platform === "darwin") return join(homedir(), "Library/Application Support/holdfast");
+  return process.platform === "win32" ? join(environment["LOCALAPPDATA"] ?? homedir(), "holdfast") : join(homedir(), ".local/share/holdfast");
+}
+
+/** The store that points are written to first. Throws `not_protected` where the settings name none. */
+export function primaryStore(app: App): FolderStore {
+  const chosen = settings(configFolder(app.repository), app.environment)["HOLDFAST_STORE"];
+  const folder = chosen === undefined ? folderStores(app)[0] : { name: "environment", path: folderPath(app, chosen) };
+  if (folder === undefined) throw new BackupError("not_protected", `${app.name} is not protected yet: ${app.configFile.path} names no folder for its points`);
+  return new FolderStore(folder.name, folder.path);
+}
+
+/** Every other store, in the order of the settings. */
+export async function copyStores(app: App): Promise<Store[]> {
+  const primary = primaryStore(app).name;
+  return Promise.all(app.config.stores.filter((store) => store.name !== primary).map(({ name, url }) => openStore(app, name, url)));
+}
+
+/** A store by its name in the settings, or by its URL. */
+export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
+  const known = app.config.stores.find((store) => store.name === nameOrUrl);
+  if (known !== undefined) return openStore(app, known.name, known.url);
+  if (!/[/:#]/.test(nameOrUrl)) {
+    const names = app.config.stores.map((store) => store.name);
+    throw new BackupError("usage", `there is no store called ${nameOrUrl}`, { hint: names.length === 0 ? "holdfast store add NAME URL" : `stores: ${names.join(", ")}` });
+  }
+  return openStore(app, "named", nameOrUrl);
+}
+
+async function openStore(app: App, name: string, url: string): Promise<Store> {
+  const location = parseStoreUrl(url);
+  if (location.kind === "folder") return new FolderStore(name, folderPath(app, location.path));
+  const { repository, state } = app;
+  const { pushUrls } = await import("./git/porcelain.ts");
+  const remoteUrl = location.kind === "branch_url" ? location.url : (await pushUrls(repository.commonDir, location.remote))[0];
+  if (remoteUrl === undefined) throw new BackupError("config_invalid", `store ${name}: there is no remote called ${location.kind === "branch" ? location.remote : url}`, { hint: "git remote -v" });
+  const { BranchStore } = await import("./stores/branch.ts");
+  return new BranchStore({ name, url, gitDir: join(state.branches, `${name}.git`), remoteUrl, branch: location.branch, configFrom: repository.commonDir });
+}
+
+/** A store without a repository around: for the bare machine. `scratch` takes what a branch needs locally. */
+export async function openBareStore(url: string, scratch: string): Promise<Store> {
+  const location: StoreLocation = parseStoreUrl(url);
+  if (location.kind === "folder") return new FolderStore("named", resolvePath(location.path));
+  if (location.kind === "branch") {
+    throw new BackupError("usage", `${url} names a remote, and there is no repository here that knows it`, { hint: "branch:URL#NAME, for example branch:https://host/me/repo.git#holdfast/backup" });
+  }
+  const { BranchStore } = await import("./stores/branch.ts");
+  const store = new BranchStore({ name: "named", url, gitDir: join(scratch, "branch.git"), remoteUrl: absoluteUrl(location.url), branch: location.branch });
+  await store.open();
+  return store;
+}
+
+export function folderStores(app: Pick<App, "config" | "repository">): { name: string; path: string }[] {
+  return app.config.stores.flatMap(({ name, url }) => {
+    const location = parseStoreUrl(url);
+    return location.kind === "folder" ? [{ name, path: folderPath(app, location.path) }] : [];
+  });
+}
+
+/** `~` and relative paths, as people write them in backup.yaml: relative to the repository. */
+function folderPath(app: Pick<App, "repository">, path: string): string {
+  const home = path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
+  return resolvePath(configFolder(app.repository), home);
+}
+
+/** A path in a branch's URL means a repository on this disk. */
+function absoluteUrl(url: string): string {
+  return /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(url) ? url : resolvePath(url);
+}
+
+/** Makes the folder a store of this repository. A store of it that is there already is taken as it is. */
+export async function createPrimary(app: App, folder: string): Promise<FolderStore> {
+  const [{ createStoreFolder }, { findIdentity, writeIdentity }, { writeRecoveryFiles }] = await Promise.all([
+    import("./stores/folder.ts"),
+    import("./points/identity.ts"),
+    import("./points/recovery-files.ts"),
+  ]);
+  await createStoreFolder(folder);
+  const store = new FolderStore("local", folder);
+  if ((await findIdentity(store)) === undefined) {
+    await writeIdentity(store, { format: 1, repository: randomUUID(), name: app.name, created: now().toISOString() });
+  }
+  await writeRecoveryFiles(store, recoveryTexts());
+  return store;
+}
+
+export function recoveryTexts(): RecoveryTexts {
+  return { restoreSh: readPackageFile("src/recovery/restore.sh"), recoveryMd: readPackageFile("src/recovery/recovery.md") };
+}
+
+/** The folder that `init` proposes for a repository that has none: its name, and enough to tell it from a namesake. */
+export function proposedStore(app: App): string {
+  const place = createHash("sha256").update(app.repository.commonDir).digest("hex").slice(0, 8);
+  return join(dataFolder(app.environment), "stores", `${app.name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}-${place}`);
+}
+
+
+/** Makes a folder ready to become a copy. */
+export async function createStoreFolder(app: App, path: string): Promise<void> {
+  const folders = await import("./stores/folder.ts");
+  await folders.createStoreFolder(folderPath(app, path));
+}

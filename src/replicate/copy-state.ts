@@ -1,0 +1,38 @@
+/** What is known of each copy on this machine: when it was last whole, and when to try it again. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { parseJson } from "../core/json.ts";
+
+const schema = z.object({
+  /** Last time that the copy was seen to hold every point of the primary, read back. */
+  lastOkAt: z.iso.datetime().nullable(),
+  /** The newest point that it held then. */
+  newest: z.string().nullable(),
+  /** Points that it lacked at the last attempt. */
+  missing: z.int().nonnegative(),
+  failures: z.int().nonnegative(),
+  nextAttemptAt: z.iso.datetime().nullable(),
+  error: z.string().nullable(),
+  hint: z.string().nullable(),
+});
+
+export type CopyState = z.infer<typeof schema>;
+
+export const freshCopyState: CopyState = { lastOkAt: null, newest: null, missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
+
+export function readCopyState(folder: string, store: string): CopyState {
+  try {
+    const result = schema.safeParse(parseJson(readFileSync(join(folder, `${store}.json`), "utf8")));
+    return result.success ? result.data : freshCopyState;
+  } catch {
+    return freshCopyState; // never tried on this machine
+  }
+}
+
+export function writeCopyState(folder: string, store: string, state: CopyState): void {
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, `${store}.json`);
+  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify(state, null, 2)}\n`);
+  renameSync(`${file}.${process.pid}`, file);
+}

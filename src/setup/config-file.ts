@@ -1,0 +1,56 @@
+/** Reads and writes backup.yaml, and keeps it out of git without touching .gitignore. */
+import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseEnv } from "node:util";
+import { type Config, configName, emptyConfig, parseConfig, writeConfig } from "../core/config.ts";
+import { BackupError, systemCode } from "../core/errors.ts";
+import type { Repository } from "../git/repository.ts";
+
+export interface ConfigFile {
+  readonly path: string;
+  readonly exists: boolean;
+  readonly config: Config;
+}
+
+/** The folder whose backup.yaml counts: the main worktree's, or the git directory of a bare repository. */
+export function configFolder(repository: Repository): string {
+  return repository.worktrees[0]?.root ?? repository.commonDir;
+}
+
+/** Environment over `.env` over the file. Throws `config_invalid` with every problem and its line. */
+export function readConfigFile(repository: Repository, environment: NodeJS.ProcessEnv): ConfigFile {
+  const folder = configFolder(repository);
+  const path = settings(folder, environment)["HOLDFAST_CONFIG"] ?? join(folder, configName);
+  const text = readOptional(path);
+  return { path, exists: text !== undefined, config: text === undefined ? emptyConfig : parseConfig(text, path) };
+}
+
+/** HOLDFAST_* variables, those of the process before those of the repository's .env. */
+export function settings(folder: string, environment: NodeJS.ProcessEnv): Readonly<Record<string, string>> {
+  const own = Object.entries({ ...parseEnv(readOptional(join(folder, ".env")) ?? ""), ...environment });
+  return Object.fromEntries(own.filter((entry): entry is [string, string] => entry[0].startsWith("HOLDFAST_") && entry[1] !== undefined));
+}
+
+/** Writes the file whole or not at all, and lists it in `info/exclude` unless git ignores or tracks it already. */
+export function writeConfigFile(repository: Repository, path: string, config: Config): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, writeConfig(config));
+  renameSync(temporary, path);
+  if (path !== join(configFolder(repository), configName)) return;
+  const exclude = join(repository.commonDir, "info/exclude");
+  const lines = (readOptional(exclude) ?? "").split("\n");
+  if (lines.includes(`/${configName}`)) return;
+  mkdirSync(join(repository.commonDir, "info"), { recursive: true });
+  const needsBreak = lines.length > 0 && lines.at(-1) !== "";
+  appendFileSync(exclude, `${needsBreak ? "\n" : ""}/${configName}\n`);
+}
+
+
+function readOptional(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return undefined;
+    throw new BackupError("io_failed", `cannot read ${path}: ${systemCode(error)}`, { cause: error });
+  }
+}

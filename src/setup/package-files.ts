@@ -1,0 +1,20 @@
+/** Files of this package that are read at run time: the hook trigger and what every store carries for the day without Holdfast. */
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { BackupError } from "../core/errors.ts";
+
+/** The package's root, from wherever this code lies in it: src/ or a chunk in dist/. */
+export function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) {
+    const parent = dirname(folder);
+    if (parent === folder) throw new BackupError("internal", "the package's own files are not where they should be", { hint: "npm install -g holdfast" });
+    folder = parent;
+  }
+  return folder;
+}
+
+export function readPackageFile(path: string): string {
+  return readFileSync(join(packageRoot(), path), "utf8");
+}

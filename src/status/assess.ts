@@ -1,0 +1,72 @@
+/** What would be lost now? Facts in, judgement out. Pure. */
+import type { Manifest } from "../core/manifest.ts";
+
+export interface StatusFacts {
+  readonly now: Date;
+  /** Points of the primary store, oldest first; undefined when the store cannot be read. */
+  readonly points: readonly Manifest[] | undefined;
+  /** Why the primary cannot be read. */
+  readonly storeError?: string;
+  readonly damagedManifests: number;
+  /** Changes since the last point; undefined when they are not known. */
+  readonly unsaved: { readonly files: number; readonly refs: number } | undefined;
+  readonly hooks: "firing" | "partly" | "missing";
+  readonly copies: readonly CopyFacts[];
+  readonly mirrors: readonly MirrorFacts[];
+}
+
+export interface CopyFacts {
+  readonly name: string;
+  readonly url: string;
+  readonly kind: "folder" | "branch";
+  /** Points of the primary that it was not seen to hold. */
+  readonly missing: number;
+  readonly lastOkAt: Date | null;
+  readonly error: string | null;
+  readonly hint: string | null;
+}
+
+export interface MirrorFacts {
+  readonly remote: string;
+  readonly status: "ok" | "behind" | "rejected" | "unreachable" | "never";
+  readonly at: Date | null;
+  readonly message: string | null;
+}
+
+export type Protection = "protected" | "at_risk" | "unprotected";
+
+export interface Assessment {
+  readonly protection: Protection;
+  /** What is wrong, the worst first, each with what to do. */
+  readonly findings: readonly { readonly what: string; readonly hint: string }[];
+  /** By what was seen, not by what was configured. */
+  readonly copies: { readonly whole: number; readonly elsewhere: number };
+}
+
+const hour = 3_600_000;
+
+export function assess(facts: StatusFacts): Assessment {
+  const findings: { what: string; hint: string }[] = [];
+  const find = (what: string, hint: string): void => void findings.push({ what, hint });
+  const last = facts.points?.at(-1);
+  if (facts.points === undefined) find(facts.storeError ?? "the store cannot be read", "is the disk mounted? restore-from-git --from STORE reads another copy");
+  else if (last === undefined) find("there is no point yet", "holdfast backup");
+  if (facts.damagedManifests > 0) find(`${facts.damagedManifests} points of the store cannot be read`, "holdfast points");
+  if (last !== undefined && !last.consistent) find("the last point is partial: something could not be read", `holdfast show ${last.id}`);
+  if (facts.hooks !== "firing") find(facts.hooks === "missing" ? "no hooks are installed: nothing happens by itself" : "some hooks do not fire", "holdfast hooks install");
+  const unsaved = (facts.unsaved?.files ?? 0) + (facts.unsaved?.refs ?? 0);
+  if (last !== undefined && unsaved > 0 && facts.now.getTime() - Date.parse(last.createdAt) > hour) {
+    find("changes of more than an hour are in no point", "holdfast backup");
+  }
+  for (const copy of facts.copies) {
+    if (copy.error !== null) find(`copy ${copy.name}: ${copy.error}`, copy.hint ?? "holdfast sync --wait");
+    else if (copy.missing > 0) find(`copy ${copy.name} lacks ${copy.missing} points`, "holdfast sync --wait");
+  }
+  for (const mirror of facts.mirrors) {
+    if (mirror.status !== "ok") find(`mirror ${mirror.remote}: ${mirror.status === "never" ? "never pushed" : mirror.status}${mirror.message === null ? "" : ` (${mirror.message})`}`, "holdfast mirror");
+  }
+  const whole = (last === undefined ? 0 : 1) + facts.copies.filter((copy) => copy.missing === 0 && copy.lastOkAt !== null).length;
+  const elsewhere = facts.copies.filter((copy) => copy.kind === "branch" && copy.missing === 0 && copy.lastOkAt !== null).length;
+  if (last !== undefined && whole < 2) find("there is one copy only: a lost disk loses everything but what is pushed", "holdfast store add NAME branch:REMOTE/holdfast/backup");
+  return { protection: last === undefined ? "unprotected" : findings.length === 0 ? "protected" : "at_risk", findings, copies: { whole, elsewhere } };
+}

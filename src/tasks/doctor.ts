@@ -1,0 +1,77 @@
+/** Looks for what is wrong with a repository's protection and mends what can be mended without asking. */
+import { accessSync, constants, existsSync, rmSync } from "node:fs";
+import { type App, primaryStore, recoveryTexts } from "../app.ts";
+import { BackupError, describeError } from "../core/errors.ts";
+import { gitText } from "../git/run.ts";
+import { hooksStatus } from "../hooks/status.ts";
+import { readCatalogue } from "../points/catalogue.ts";
+import { readIdentity } from "../points/identity.ts";
+import { writeRecoveryFiles } from "../points/recovery-files.ts";
+import { findLockOwner } from "../state/lock.ts";
+import { installHere } from "./protect.ts";
+import { join } from "node:path";
+
+export interface Check {
+  readonly name: string;
+  readonly status: "ok" | "mended" | "wrong";
+  readonly detail: string;
+  readonly hint?: string;
+}
+
+export async function examine(app: App, mend: boolean): Promise<Check[]> {
+  const checks: Check[] = [];
+  for (const check of [checkGit, checkStore, checkHooks, checkLocks, checkSpace]) {
+    try {
+      checks.push(...(await check(app, mend)));
+    } catch (error) {
+      const hint = error instanceof BackupError ? error.hint : "holdfast doctor again shows whether it passes";
+      checks.push({ name: check.name.slice("check".length).toLowerCase(), status: "wrong", detail: describeError(error), hint });
+    }
+  }
+  return checks;
+}
+
+async function checkGit(): Promise<Check[]> {
+  const text = (await gitText(["version"])).trim();
+  const [major = 0, minor = 0] = (/(\d+)\.(\d+)/.exec(text) ?? []).slice(1).map(Number);
+  const isOld = major < 2 || (major === 2 && minor < 31);
+  return [{ name: "git", status: isOld ? "wrong" : "ok", detail: text, ...(isOld ? { hint: "install git 2.31 or newer" } : {}) }];
+}
+
+async function checkStore(app: App, mend: boolean): Promise<Check[]> {
+  const store = primaryStore(app);
+  await readIdentity(store);
+  accessSync(store.url, constants.W_OK);
+  if (mend) await writeRecoveryFiles(store, recoveryTexts());
+  const { points, damaged } = await readCatalogue(store);
+  const checks: Check[] = [{ name: "store", status: "ok", detail: `${points.length} points in ${store.url}` }];
+  for (const { error } of damaged) checks.push({ name: "store", status: "wrong", detail: error.message, hint: error.hint });
+  return checks;
+}
+
+async function checkHooks(app: App, mend: boolean): Promise<Check[]> {
+  const look = async (): Promise<{ isWell: boolean; detail: string }> => {
+    const { hooks, trigger } = await hooksStatus(app.repository);
+    const wrong = hooks.filter(({ state }) => state !== "installed");
+    const detail = [...wrong.map(({ name, state }) => `${name} ${state.replace("_", " ")}`), ...(trigger.state === "ready" ? [] : [`trigger ${trigger.state.replace("_", " ")}`])];
+    return { isWell: detail.length === 0, detail: detail.length === 0 ? `${hooks.length} hooks installed` : detail.join(", ") };
+  };
+  const before = await look();
+  if (before.isWell || !mend) return [{ name: "hooks", status: before.isWell ? "ok" : "wrong", detail: before.detail, ...(before.isWell ? {} : { hint: "holdfast hooks install" }) }];
+  await installHere(app.repository);
+  const after = await look();
+  return [{ name: "hooks", status: after.isWell ? "mended" : "wrong", detail: after.isWell ? `were not well: ${before.detail}` : after.detail, ...(after.isWell ? {} : { hint: "holdfast hooks status" }) }];
+}
+
+async function checkLocks(app: App): Promise<Check[]> {
+  const owner = findLockOwner(app.state.lock);
+  return [{ name: "lock", status: "ok", detail: owner === undefined ? "free" : `held for ${owner.purpose} by process ${owner.pid} on ${owner.host} since ${owner.startedAt}` }];
+}
+
+/** Folders of in-place restores that were killed. */
+async function checkSpace(app: App, mend: boolean): Promise<Check[]> {
+  const leftover = join(app.state.root, "restoring");
+  if (!existsSync(leftover)) return [];
+  if (mend) rmSync(leftover, { recursive: true, force: true });
+  return [{ name: "leftovers", status: mend ? "mended" : "wrong", detail: `${leftover} held an unfinished restore`, ...(mend ? {} : { hint: "holdfast doctor" }) }];
+}

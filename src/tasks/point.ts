@@ -1,0 +1,83 @@
+/** The use cases as the faces call them, with everything wired. This one: points of the living repository. */
+import { hostname } from "node:os";
+import { type App, dataFolder, folderStores, now, primaryStore, randomSuffix, version } from "../app.ts";
+import type { PointResult } from "../capture/make-point.ts";
+import type { PointKind } from "../core/manifest.ts";
+
+export interface PointOptions {
+  readonly kind: PointKind;
+  readonly isAsked: boolean;
+  readonly isFull?: boolean;
+  readonly retention?: string;
+  /** How long to wait for another run. */
+  readonly waitMs?: number;
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** Makes a point in the primary store, under the repository's lock. */
+export async function makePointNow(app: App, options: PointOptions): Promise<PointResult> {
+  const [{ acquireLock }, { makePoint }, { KnownState }] = await Promise.all([
+    import("../state/lock.ts"),
+    import("../capture/make-point.ts"),
+    import("../capture/known.ts"),
+  ]);
+  const store = primaryStore(app);
+  const { kind, isAsked, isFull = false, retention = "policy", waitMs = 10 * 60_000, ...rest } = options;
+  await using _lock = await acquireLock(app.state.lock, {
+    purpose: "making a point",
+    waitMs,
+    onTakeover: (previous) => app.log.write("lock_taken_over", { previous }),
+    ...(options.signal === undefined ? {} : { signal: options.signal }),
+  });
+  const startedAt = now();
+  await store.clearLeftovers(startedAt);
+  const result = await makePoint({
+    repository: app.repository,
+    name: app.name,
+    patterns: { include: app.config.include, exclude: app.config.exclude },
+    store,
+    storeFolders: storeFoldersOf(app),
+    state: new KnownState(app.state.captureState),
+    kind,
+    isAsked,
+    isFullAsked: isFull,
+    retention,
+    machine: hostname(),
+    tool: `holdfast ${version}`,
+    now,
+    random: randomSuffix,
+    ...rest,
+  });
+  const ms = now().getTime() - startedAt.getTime();
+  if (result.status === "made") app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
+  else app.log.write("point_unchanged", { last: result.last, ms });
+  return result;
+}
+
+/** What changed since the last point. */
+export interface PointPlan {
+  /** False: there is no last point that this machine remembers. */
+  readonly known: boolean;
+  readonly files: number;
+  readonly refs: number;
+  readonly examples: readonly string[];
+}
+
+export async function planPoint(app: App): Promise<PointPlan> {
+  const [{ KnownState }, { readUnsaved }, { Policy }] = await Promise.all([
+    import("../capture/known.ts"),
+    import("../status/unsaved.ts"),
+    import("../core/policy.ts"),
+  ]);
+  const known = new KnownState(app.state.captureState).load();
+  if (known === undefined) return { known: false, files: 0, refs: 0, examples: [] };
+  const { include, exclude } = app.config;
+  const unsaved = await readUnsaved({ repository: app.repository, policy: new Policy({ include, exclude }), storeFolders: storeFoldersOf(app), known });
+  return { known: true, ...unsaved };
+}
+
+/** Folders that no point holds: stores, wherever they are. */
+export function storeFoldersOf(app: App): string[] {
+  return [primaryStore(app).url, dataFolder(app.environment), ...folderStores(app).map(({ path }) => path)];
+}

@@ -1,0 +1,32 @@
+/** Looking into stores. */
+import { type App, findStore, primaryStore } from "../app.ts";
+import { chainOf, findPoint } from "../core/catalogue.ts";
+import type { Contents } from "../core/contents.ts";
+import { BackupError } from "../core/errors.ts";
+import type { Manifest } from "../core/manifest.ts";
+import { type CatalogueResult, readCatalogue, readContents } from "../points/catalogue.ts";
+import { readIdentity } from "../points/identity.ts";
+import type { Store } from "../stores/store.ts";
+
+/** The points of the primary, or of a store by name or URL. Throws `store_missing`. */
+export async function readPoints(app: App, nameOrUrl?: string): Promise<CatalogueResult & { readonly store: Store }> {
+  const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+  await readIdentity(store);
+  return { ...(await readCatalogue(store)), store };
+}
+
+export interface PointView {
+  readonly point: Manifest;
+  /** What a restore reads, base first. */
+  readonly chain: readonly Manifest[];
+  readonly contents: Contents;
+}
+
+/** The point that a prefix or `latest` means, with what is in it. Throws `unknown_point`, `ambiguous`. */
+export async function readPoint(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<PointView> {
+  const { points, store } = await readPoints(app, nameOrUrl);
+  const point = findPoint(prefix, points);
+  if (point === undefined) throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
+  const chain = chainOf(point, points);
+  return { point, chain, contents: await readContents(store, chain, { signal }) };
+}

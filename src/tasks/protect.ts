@@ -1,0 +1,79 @@
+/** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
+import { join } from "node:path";
+import { type App, createPrimary, folderStores, openApp, proposedStore } from "../app.ts";
+import type { Config, StoreConfig } from "../core/config.ts";
+import { BackupError } from "../core/errors.ts";
+import type { Manifest } from "../core/manifest.ts";
+import { parseStoreUrl } from "../core/store-url.ts";
+import type { Problem } from "../core/contents.ts";
+import { type InstallResult, installHooks } from "../hooks/install.ts";
+import type { RestoreResult } from "../restore/restore.ts";
+import { writeConfigFile } from "../setup/config-file.ts";
+import { packageRoot, readPackageFile } from "../setup/package-files.ts";
+import type { Repository } from "../git/repository.ts";
+import { makePointNow } from "./point.ts";
+import { findRestore, proveRestore } from "./restore.ts";
+
+export interface ProtectWish {
+  /** Store URLs; a folder among them becomes the primary, else one in the data folder. */
+  readonly stores: readonly string[];
+  readonly mirrors: readonly string[];
+  readonly hooks: boolean;
+}
+
+export interface ProtectResult {
+  readonly store: string;
+  readonly configFile: string;
+  /** Undefined: not asked for. */
+  readonly hooks: InstallResult | undefined;
+  readonly point: Manifest;
+  readonly problems: readonly Problem[];
+  readonly proof: RestoreResult;
+}
+
+/** The settings that `protect` would write: what is there already, and what was asked for. Pure but for the proposal. */
+export function planSettings(app: App, { stores, mirrors }: ProtectWish): Config {
+  const known = app.config.stores;
+  const added = stores.filter((url) => !known.some((store) => store.url === url));
+  const hasFolder = [...known.map(({ url }) => url), ...stores].some((url) => parseStoreUrl(url).kind === "folder");
+  const all: StoreConfig[] = hasFolder ? [...known] : [{ name: "local", url: proposedStore(app) }, ...known];
+  for (const url of added) all.push({ name: freeName(url, all), url });
+  return { ...app.config, stores: all, mirrors: [...new Set([...app.config.mirrors, ...mirrors])] };
+}
+
+export async function protect(app: App, wish: ProtectWish, options: { signal: AbortSignal; onStep(step: string): void }): Promise<ProtectResult> {
+  const config = planSettings(app, wish);
+  const primary = folderStores({ ...app, config })[0];
+  if (primary === undefined) throw new BackupError("internal", "no folder was chosen for the store");
+  options.onStep("store");
+  await createPrimary(app, primary.path);
+  if (JSON.stringify(config) !== JSON.stringify(app.config) || !app.configFile.exists) writeConfigFile(app.repository, app.configFile.path, config);
+  const ready = await openApp(app.repository.here.root ?? app.repository.commonDir, app.environment);
+  options.onStep("hooks");
+  const hooks = wish.hooks ? await installHere(app.repository) : undefined;
+  options.onStep("first point");
+  const made = await makePointNow(ready, { kind: "manual", isAsked: true, signal: options.signal });
+  if (made.status === "unchanged") throw new BackupError("internal", "the first point was not made");
+  options.onStep("proof");
+  const found = await findRestore(ready, { what: made.manifest.id, at: undefined, filesFrom: undefined, paths: [], from: undefined }, options.signal);
+  const proof = await proveRestore(ready.name, found, options);
+  return { store: primary.path, configFile: ready.configFile.path, hooks, point: made.manifest, problems: made.problems, proof };
+}
+
+/** Installs the hooks with this very runtime and program. */
+export function installHere(repository: Repository): Promise<InstallResult> {
+  return installHooks({
+    repository,
+    runtime: { node: process.execPath, main: join(packageRoot(), "dist/bin/holdfast.js") },
+    triggerTemplate: readPackageFile("hooks/trigger"),
+  });
+}
+
+export function freeName(url: string, taken: readonly StoreConfig[]): string {
+  const location = parseStoreUrl(url);
+  const wish = location.kind === "folder" ? "local" : "branch";
+  for (let number = 1; ; number += 1) {
+    const name = number === 1 ? wish : `${wish}${number}`;
+    if (!taken.some((store) => store.name === name)) return name;
+  }
+}

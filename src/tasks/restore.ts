@@ -1,0 +1,76 @@
+/** Restores: found, planned and carried out. */
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { App } from "../app.ts";
+import type { Manifest } from "../core/manifest.ts";
+import { executeInPlace, type InPlacePlan, makeStaging, planInPlace } from "../restore/in-place.ts";
+import { type Resolved, resolve } from "../restore/resolve.ts";
+import { type RestoreResult, restore } from "../restore/restore.ts";
+import type { Store } from "../stores/store.ts";
+import { readPoints } from "./points.ts";
+
+export interface RestoreWish {
+  readonly what: string | undefined;
+  readonly at: string | undefined;
+  readonly filesFrom: string | undefined;
+  readonly paths: readonly string[];
+  /** A store by name or URL; the primary when undefined. */
+  readonly from: string | undefined;
+}
+
+export interface FoundRestore extends Resolved {
+  readonly store: Store;
+  readonly points: readonly Manifest[];
+}
+
+export async function findRestore(app: App, wish: RestoreWish, signal: AbortSignal): Promise<FoundRestore> {
+  const { points, store } = await readPoints(app, wish.from);
+  const resolved = await resolve({ ...wish, store, catalogue: points, commonDir: app.repository.commonDir, signal });
+  return { ...resolved, store, points };
+}
+
+/** A new folder for a restore that was given none. */
+export function temporaryTarget(name: string, point: Manifest): string {
+  return mkdtempSync(join(tmpdir(), `${name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}-${point.id.slice(0, 16)}-`));
+}
+
+export async function restoreTo(found: FoundRestore, target: string, options: { onProgress?: (step: string) => void; signal: AbortSignal }): Promise<RestoreResult> {
+  return restore({ plan: found.plan, store: found.store, target, ...options });
+}
+
+/** Restores into a temporary folder, compares, and removes it. */
+export async function proveRestore(name: string, found: FoundRestore, options: { onProgress?: (step: string) => void; signal: AbortSignal }): Promise<RestoreResult> {
+  const target = temporaryTarget(name, found.plan.point);
+  try {
+    return await restoreTo(found, target, options);
+  } finally {
+    for (const folder of [target, `${target}.worktrees`]) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+export interface InPlaceRestore extends AsyncDisposable {
+  readonly plan: InPlacePlan;
+  readonly result: RestoreResult;
+  readonly root: string;
+  execute(signal: AbortSignal): void;
+}
+
+/** Restores beside the repository's state and compares with the worktree; nothing of the user's is written before `execute`. */
+export async function prepareInPlace(app: App, found: FoundRestore, signal: AbortSignal): Promise<InPlaceRestore> {
+  const root = app.repository.here.root ?? app.repository.commonDir;
+  const staging = makeStaging(app.state.root, randomBytes(4).toString("hex"));
+  const dispose = async (): Promise<void> => {
+    for (const folder of [staging, `${staging}.worktrees`]) rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    const result = await restoreTo(found, staging, { signal });
+    const plan = await planInPlace(staging, root);
+    return { plan, result, root, execute: (executeSignal) => executeInPlace(plan, staging, root, executeSignal), [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+}
+

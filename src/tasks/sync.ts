@@ -1,0 +1,70 @@
+/** Copies and mirrors, brought up to date side by side. */
+import { type App, copyStores, now, primaryStore, random, recoveryTexts } from "../app.ts";
+import type { MirrorOutcome } from "../mirror/outcome.ts";
+import type { MirrorCheck } from "../mirror/mirror.ts";
+import type { CopyOutcome } from "../replicate/replicate.ts";
+
+export interface SyncOptions {
+  /** Try what failed before at once, whatever its turn. */
+  readonly force: boolean;
+  readonly signal?: AbortSignal;
+  readonly onEvent?: (event: SyncEvent) => void;
+}
+
+export type SyncEvent = { readonly kind: "copy"; readonly store: string; readonly done: number; readonly total: number } | { readonly kind: "mirror"; readonly outcome: MirrorOutcome };
+
+export interface SyncResult {
+  readonly copies: readonly CopyOutcome[];
+  readonly mirrors: readonly MirrorOutcome[];
+}
+
+/** Brings every copy and mirror up to date, all of them side by side. One that fails is an outcome, not an exception. */
+export async function syncAll(app: App, options: SyncOptions): Promise<SyncResult> {
+  const [copies, mirrors] = await Promise.all([syncCopies(app, options), syncMirrors(app, options)]);
+  return { copies, mirrors };
+}
+
+export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptions): Promise<CopyOutcome[]> {
+  const primary = primaryStore(app);
+  const copies = await copyStores(app);
+  if (copies.length === 0) return [];
+  const [{ replicate }, { readIdentity }, { acquireLock }] = await Promise.all([import("../replicate/replicate.ts"), import("../points/identity.ts"), import("../state/lock.ts")]);
+  await using _lock = await acquireLock(`${app.state.copies}.lock`, { purpose: "copying points", waitMs: 60_000, ...(signal === undefined ? {} : { signal }) });
+  const outcomes = await replicate({
+    primary,
+    identity: await readIdentity(primary),
+    copies,
+    stateFolder: app.state.copies,
+    texts: recoveryTexts(),
+    now,
+    random,
+    force,
+    ...(signal === undefined ? {} : { signal }),
+    ...(onEvent === undefined ? {} : { onEvent: (event) => onEvent({ kind: "copy", ...event }) }),
+  });
+  for (const outcome of outcomes) app.log.write("copy", { ...outcome });
+  return outcomes;
+}
+
+export async function syncMirrors(app: App, { force, signal, onEvent }: SyncOptions): Promise<MirrorOutcome[]> {
+  if (app.config.mirrors.length === 0) return [];
+  const { mirrorAll } = await import("../mirror/mirror.ts");
+  const outcomes = await mirrorAll({
+    repository: app.repository,
+    remotes: app.config.mirrors,
+    stateDir: app.state.root,
+    now,
+    random,
+    force,
+    ...(signal === undefined ? {} : { signal }),
+    ...(onEvent === undefined ? {} : { onEvent: (event) => (event.kind === "mirror_done" ? onEvent({ kind: "mirror", outcome: event.outcome }) : undefined) }),
+  });
+  for (const { remote, status, kept, message } of outcomes) app.log.write("mirror", { remote, status, kept: kept.length, message });
+  return outcomes;
+}
+
+/** Reads the mirrors' tips back and compares. */
+export async function checkMirrorsNow(app: App, signal: AbortSignal): Promise<MirrorCheck[]> {
+  const { checkMirrors } = await import("../mirror/mirror.ts");
+  return checkMirrors({ repository: app.repository, remotes: app.config.mirrors, stateDir: app.state.root, now, random, signal });
+}

@@ -1,0 +1,67 @@
+/** What a hook starts. */
+import { now, openApp } from "../app.ts";
+import { makePointNow } from "./point.ts";
+import { syncCopies, syncMirrors } from "./sync.ts";
+
+/** What a hook starts: points for the marks, copies and mirrors beside them, until nothing is left to do. */
+export async function runHookWorker(commonDir: string, signal: AbortSignal): Promise<void> {
+  const { ignoreTerminal, runWorker } = await import("../hooks/worker.ts");
+  ignoreTerminal();
+  const app = await openApp(commonDir);
+  const { pointKindOf } = await import("../hooks/events.ts");
+  await runWorker({
+    stateDir: app.state.root,
+    now,
+    makePoint: async (events, pointSignal) => {
+      // The settings and worktrees may have changed since the worker began.
+      const fresh = { ...(await openApp(commonDir)), log: app.log };
+      await makePointNow(fresh, { kind: pointKindOf(events), isAsked: false, signal: pointSignal });
+    },
+    startReplication: (replicationSignal) => {
+      // Each on its own: a mirror that hangs does not keep a copy from its next round.
+      const parts = [syncCopies, syncMirrors].map((part) => new Repeated(async () => {
+        const fresh = { ...(await openApp(commonDir)), log: app.log };
+        await part(fresh, { force: false, signal: replicationSignal });
+      }));
+      return {
+        request: () => parts.forEach((part) => part.request()),
+        idle: async () => void (await Promise.all(parts.map((part) => part.idle()))),
+      };
+    },
+    log: app.log,
+    signal,
+  });
+}
+
+/** Work that is asked for again and again, done once at a time; requests during a run become one run after it. */
+class Repeated {
+  readonly #work: () => Promise<void>;
+  #running: Promise<void> | undefined;
+  #isAsked = false;
+
+  constructor(work: () => Promise<void>) {
+    this.#work = work;
+  }
+
+  request(): void {
+    this.#isAsked = true;
+    this.#running ??= this.#run();
+    // Whoever waits for `idle` hears of the failure; nobody waiting must not end the process.
+    this.#running.catch(() => undefined);
+  }
+
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#isAsked) {
+        this.#isAsked = false;
+        await this.#work();
+      }
+    } finally {
+      this.#running = undefined;
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import { createInterface } from "node:readline/promises";
+import { openApp } from "../../app.ts";
+import { BackupError, exitCodes } from "../../core/errors.ts";
+import { planSettings, protect, type ProtectWish } from "../../tasks/protect.ts";
+import { readStatus } from "../../tasks/status.ts";
+import { syncAll } from "../../tasks/sync.ts";
+import { describePoint, reportProblems } from "./backup.ts";
+import type { CommandContext } from "./context.ts";
+import { reportCopy, reportMirror } from "./sync.ts";
+import { count } from "./words.ts";
+
+interface InitOptions {
+  readonly yes?: boolean;
+  readonly store: readonly string[];
+  readonly mirror: readonly string[];
+  readonly hooks: boolean;
+}
+
+export async function init({ cwd, output, signal }: CommandContext, options: InitOptions): Promise<number> {
+  const app = await openApp(cwd);
+  const wish: ProtectWish = { stores: options.store, mirrors: options.mirror, hooks: options.hooks };
+  const plan = planSettings(app, wish);
+  output.line(`Protecting ${app.name}.`);
+  output.line(`  store    ${plan.stores.map(({ url }) => url).join("\n           ")}`);
+  if (plan.mirrors.length > 0) output.line(`  mirrors  ${plan.mirrors.join(", ")}`);
+  output.line(`  hooks    ${options.hooks ? "after commit, merge, rewrite, checkout, am; before push" : "none"}`);
+  output.line(`  settings ${app.configFile.path} (not committed)`);
+  if (options.yes !== true) await askToGoOn();
+  const result = await protect(app, wish, { signal, onStep: (step) => output.progress(`${step} …`) });
+  output.line(describePoint(result.point));
+  reportProblems(result.problems, output);
+  const { comparison } = result.proof;
+  const isProven = comparison.differences.length === 0;
+  output.line(
+    isProven
+      ? `Proven: restored it into a temporary folder and compared ${count(comparison.files, "file")} and ${count(comparison.refs, "ref")}, all as captured.`
+      : `NOT proven: the restored copy has ${count(comparison.differences.length, "difference")}.`,
+  );
+  for (const { path, what } of comparison.differences.slice(0, 20)) output.line(`  ${path} ${what}`);
+  const ready = await openApp(cwd);
+  const { copies, mirrors } = await syncAll(ready, { force: true, signal });
+  for (const copy of copies) reportCopy(copy, output);
+  for (const mirror of mirrors) reportMirror(mirror, output);
+  const { assessment } = await readStatus(ready);
+  if (assessment.findings.length > 0) output.line("What is still missing:");
+  for (const { what, hint } of assessment.findings) output.line(`- ${what}\n    ${hint}`);
+  output.line("Get it back at any time: restore-from-git latest");
+  output.json({ ...result, copies, mirrors, findings: assessment.findings });
+  if (!isProven) throw new BackupError("mismatch", "the first point does not restore as it was captured", { hint: "holdfast doctor" });
+  return result.problems.length === 0 ? exitCodes.done : exitCodes.partial;
+}
+
+async function askToGoOn(): Promise<void> {
+  if (process.stdin.isTTY !== true) throw new BackupError("usage", "nobody is there to answer", { hint: "holdfast init --yes" });
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question("Go on? [Y/n] ");
+    if (/^n/i.test(answer.trim())) throw new BackupError("interrupted", "nothing was changed");
+  } finally {
+    terminal.close();
+  }
+}

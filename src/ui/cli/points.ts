@@ -1,0 +1,69 @@
+import { openApp } from "../../app.ts";
+import { placeOf } from "../../core/contents.ts";
+import { exitCodes } from "../../core/errors.ts";
+import { type Manifest, storedSize } from "../../core/manifest.ts";
+import { parseMoment } from "../../restore/resolve.ts";
+import type { Output } from "./output.ts";
+import { readPoint, readPoints } from "../../tasks/points.ts";
+import type { CommandContext } from "./context.ts";
+import { age, bytes, count, path, table } from "./words.ts";
+
+export async function points({ cwd, output }: CommandContext, options: { readonly kind?: string; readonly since?: string; readonly store?: string }): Promise<number> {
+  const app = await openApp(cwd);
+  const { points: all, damaged, store } = await readPoints(app, options.store);
+  const since = options.since === undefined ? undefined : await parseMoment(options.since);
+  const kind = options.kind?.replace("-", "_");
+  const chosen = all.filter((point) => (kind === undefined || point.kind === kind) && (since === undefined || Date.parse(point.createdAt) >= since.getTime()));
+  listPoints(chosen, output);
+  if (chosen.length === 0) output.line(all.length === 0 ? "No points yet. holdfast backup makes one." : "No point fits.");
+  for (const { error } of damaged) output.warn(error.message);
+  output.json({ store: store.name, points: chosen, damaged: damaged.map(({ key, error }) => ({ key, code: error.code, message: error.message })) });
+  return damaged.length === 0 ? exitCodes.done : exitCodes.partial;
+}
+
+/** Newest last, where the eye is. */
+export function listPoints(all: readonly Manifest[], output: Output): void {
+  const now = new Date();
+  const rows = all.map((point) => [
+    point.id,
+    age(new Date(point.createdAt), now),
+    point.kind,
+    point.base === null ? "full" : `+${point.level}`,
+    bytes(storedSize(point)),
+    count(point.counts.files, "file"),
+    point.consistent ? "" : "partial",
+  ]);
+  for (const line of table(rows)) output.line(line);
+}
+
+export async function show({ cwd, output, signal }: CommandContext, options: { readonly files?: boolean; readonly store?: string }, prefix = ""): Promise<number> {
+  const app = await openApp(cwd);
+  const { point, contents, chain } = await readPoint(app, prefix, options.store, signal);
+  output.line(`Point ${point.id}`);
+  const rows: string[][] = [
+    ["made", `${new Date(point.createdAt).toLocaleString()} (${age(new Date(point.createdAt), new Date())}) on ${point.machine} by ${point.tool}`],
+    ["kind", `${point.kind}, ${point.base === null ? "full" : `incremental on ${point.base}`}; a restore reads ${count(chain.length, "point")}`],
+    ["kept", point.retention],
+    ["stored", point.artifacts.map((artifact) => `${artifact.name.slice(point.id.length + 1)} ${bytes(artifact.size)}`).join(", ")],
+    ["holds", `${count(contents.refs.size, "ref")}, ${count(contents.files.size, "entry", "entries")}, ${bytes(point.counts.bytes)}`],
+  ];
+  for (const { name, path: place, branch, oid } of contents.worktrees) {
+    rows.push([name === "" ? "worktree" : `worktree ${path(name)}`, `${path(place)} at ${oid?.slice(0, 12) ?? "no commit"}${branch === null ? " (detached)" : ` on ${path(branch)}`}`]);
+  }
+  for (const line of table(rows)) output.line(`  ${line}`);
+  if (options.files === true) for (const entry of contents.files.keys()) if (placeOf(entry).area !== "folder") output.line(path(entry));
+  if (contents.left.length > 0) output.line(`Left out (${contents.left.length}):`);
+  for (const { path: name, reason } of contents.left.slice(0, options.files === true ? undefined : 20)) output.line(`  ${path(name)}: ${reason}`);
+  if (contents.problems.length > 0) output.line(`Missing or not sure (${contents.problems.length}):`);
+  for (const problem of contents.problems) output.line(`  ${path(problem.path)}: ${problem.message}`);
+  output.json({
+    point,
+    chain: chain.map(({ id }) => id),
+    worktrees: contents.worktrees,
+    refs: [...contents.refs.values()],
+    left: contents.left,
+    problems: contents.problems,
+    ...(options.files === true ? { files: [...contents.files.values()] } : {}),
+  });
+  return exitCodes.done;
+}

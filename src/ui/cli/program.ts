@@ -1,0 +1,117 @@
+/** The command line: what there is, and which file does it. Each command's code is loaded when it is asked for. */
+import { Command, CommanderError, Option } from "commander";
+import { version } from "../../app.ts";
+import { exitCodes } from "../../core/errors.ts";
+import type { CommandContext } from "./context.ts";
+import { makeOutput, reportError } from "./output.ts";
+
+/** Gives the exit code. */
+export async function runCli(args: readonly string[], signal: AbortSignal): Promise<number> {
+  let exitCode: number = exitCodes.done;
+  const program = new Command("holdfast")
+    .description("Makes a git repository hard to lose: recovery points of everything in it, copied, proven, restorable with stock tools.")
+    .version(version, "-V, --version")
+    .option("-C <dir>", "run as if started in this folder")
+    .option("--json", "answer with one JSON document on stdout")
+    .configureHelp({ showGlobalOptions: false })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "error: ")) })
+    .showHelpAfterError("hint: --help shows what there is")
+    .exitOverride();
+
+  const run =
+    <Options extends object>(load: () => Promise<(context: CommandContext, options: Options, ...names: string[]) => Promise<number>>) =>
+    async (...given: unknown[]): Promise<void> => {
+      const command = given.at(-1) as Command;
+      const options = command.optsWithGlobals<Options & { json?: boolean; C?: string }>();
+      const output = makeOutput(options.json === true);
+      const execute = await load();
+      const names = given.slice(0, -2) as string[];
+      exitCode = await execute({ cwd: options.C ?? process.cwd(), output, signal }, options, ...names);
+      output.done();
+    };
+  const add = (definition: string, description: string): Command => program.command(definition).description(description).option("--json", "answer with one JSON document on stdout");
+
+  add("init", "protect this repository: store, hooks, first point, and a restore to prove it")
+    .option("-y, --yes", "do not ask")
+    .option("--store <url>", "where points are kept: a folder first, then copies (repeatable)", collect, [])
+    .option("--mirror <remote>", "a git remote that gets all branches and tags (repeatable)", collect, [])
+    .option("--no-hooks", "install no hooks")
+    .action(run(async () => (await import("./init.ts")).init));
+
+  add("backup", "make a point now")
+    .addOption(new Option("--kind <kind>", "what for").choices(["manual", "daily", "pre-change"]).default("manual"))
+    .option("--retain <rule>", "how long to keep it: days_N, until_verified, permanent")
+    .option("--full", "store everything again, building on nothing")
+    .option("--dry-run", "say what would be in it")
+    .action(run(async () => (await import("./backup.ts")).backup));
+
+  add("points", "list the points")
+    .option("--kind <kind>", "only of this kind")
+    .option("--since <time>", "only from this time on")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./points.ts")).points));
+
+  add("show <point>", "what is in a point")
+    .option("--files", "list its files")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./points.ts")).show));
+
+  restoreOptions(add("restore [what]", "bring back a commit, a moment or a file: into a new folder, or --in-place")).action(
+    run(async () => (await import("./restore.ts")).restore),
+  );
+
+  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder").action(run(async () => (await import("./recover.ts")).recover));
+
+  add("status", "what would I lose now?")
+    .option("--files", "explain for each path why it is in a point or out of it")
+    .action(run(async () => (await import("./status.ts")).status));
+
+  add("sync", "bring copies and mirrors up to date")
+    .option("--wait", "first let a running worker finish")
+    .action(run(async () => (await import("./sync.ts")).sync));
+
+  add("mirror", "push all branches and tags to the mirrors")
+    .option("--check", "only read their tips back and compare")
+    .action(run(async () => (await import("./sync.ts")).mirror));
+
+  add("doctor", "look for what is wrong, and mend what can be mended")
+    .option("--no-mend", "only look")
+    .action(run(async () => (await import("./doctor.ts")).doctor));
+
+  add("hooks <action>", "install, uninstall or status of the git hooks").action(run(async () => (await import("./hooks.ts")).hooks));
+
+  add("store <action> [name] [url]", "add, list or remove a store").action(run(async () => (await import("./store.ts")).store));
+
+  add("config <action>", "show or check the settings").action(run(async () => (await import("./config.ts")).config));
+
+  program
+    .command("worker <git-dir>", { hidden: true })
+    .description("what a hook starts")
+    .action(run(async () => (await import("./worker.ts")).worker));
+
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 || error.code === "commander.help" ? exitCodes.done : exitCodes.usage;
+    return reportError(error, args.includes("--json"));
+  }
+}
+
+function restoreOptions(command: Command): Command {
+  return command
+    .option("--at <time>", 'as it was then: "yesterday 18:00", "2 hours ago", 2026-11-21T14:30')
+    .option("--to <dir>", "into this folder: new or empty")
+    .option("--path <glob>", "only these paths, without the repository (repeatable)", collect, [])
+    .option("--from <store>", "read from this store")
+    .option("--files-from <point>", "for a commit: untracked files of this point, or none")
+    .option("--in-place", "write the files over the worktree, after a plan and a safety point")
+    .option("--dry-run", "say what would be done")
+    .option("--verify-only", "restore into a temporary folder, compare, and remove it")
+    .option("--list", "list the points, or the files of the one asked for")
+    .option("--force", "do not ask for RESTORE to be typed (for scripts)");
+}
+
+function collect(value: string, all: string[]): string[] {
+  return [...all, value];
+}

@@ -1,0 +1,31 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { openBareStore } from "../../app.ts";
+import { BackupError } from "../../core/errors.ts";
+import { readCatalogue } from "../../points/catalogue.ts";
+import { readIdentity } from "../../points/identity.ts";
+import { resolve } from "../../restore/resolve.ts";
+import { restoreTo } from "../../tasks/restore.ts";
+import type { CommandContext } from "./context.ts";
+import { report } from "./restore.ts";
+
+/** The newest moment of a store, without a repository around: store and folder are all that is needed. */
+export async function recover({ cwd, output, signal }: CommandContext, _options: object, url = "", dir = ""): Promise<number> {
+  const scratch = mkdtempSync(join(tmpdir(), "holdfast-recover-"));
+  try {
+    const store = await openBareStore(url, scratch);
+    const identity = await readIdentity(store);
+    const { points, damaged } = await readCatalogue(store);
+    for (const { error } of damaged) output.warn(error.message);
+    if (points.length === 0) throw new BackupError("no_points", `the store ${url} holds no point`, { hint: "look for another copy" });
+    output.note(`Store of ${identity.name}: ${points.length} points.`);
+    const startedAt = performance.now();
+    const resolved = await resolve({ what: undefined, at: undefined, filesFrom: undefined, paths: [], store, catalogue: points, commonDir: undefined, signal });
+    const found = { ...resolved, store, points };
+    const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), { signal, onProgress: (step) => output.progress(`restoring: ${step} …`) });
+    return report(result, found, { output, startedAt, where: result.target });
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,151 @@
+import { createInterface } from "node:readline/promises";
+import { isAbsolute, join } from "node:path";
+import { type App, openApp } from "../../app.ts";
+import { placeOf } from "../../core/contents.ts";
+import { BackupError, exitCodes } from "../../core/errors.ts";
+import type { RestorePlan } from "../../restore/plan.ts";
+import type { RestoreResult } from "../../restore/restore.ts";
+import { storedSize } from "../../core/manifest.ts";
+import { makePointNow } from "../../tasks/point.ts";
+import { readPoint } from "../../tasks/points.ts";
+import { type FoundRestore, findRestore, prepareInPlace, proveRestore, restoreTo, temporaryTarget } from "../../tasks/restore.ts";
+import type { CommandContext } from "./context.ts";
+import type { Output } from "./output.ts";
+import { points } from "./points.ts";
+import { bytes, count, path } from "./words.ts";
+
+interface RestoreOptions {
+  readonly at?: string;
+  readonly to?: string;
+  readonly path: readonly string[];
+  readonly from?: string;
+  readonly filesFrom?: string;
+  readonly inPlace?: boolean;
+  readonly dryRun?: boolean;
+  readonly verifyOnly?: boolean;
+  readonly list?: boolean;
+  readonly force?: boolean;
+}
+
+export async function restore(context: CommandContext, options: RestoreOptions, what?: string): Promise<number> {
+  const { cwd, output, signal } = context;
+  if (options.list === true && what === undefined && options.at === undefined) return points(context, options.from === undefined ? {} : { store: options.from });
+  const chosen = [options.to !== undefined, options.inPlace === true, options.verifyOnly === true].filter(Boolean).length;
+  if (chosen > 1) throw new BackupError("usage", "--to, --in-place and --verify-only exclude each other");
+  const app = await openApp(cwd);
+  const found = await findRestore(app, { what, at: options.at, filesFrom: options.filesFrom, paths: options.path, from: options.from }, signal);
+  output.note(`${capital(found.explanation)}.`);
+  if (options.list === true) return listFiles(app, found, options, context);
+  if (options.inPlace === true) return inPlace(app, found, options, context);
+  if (options.dryRun === true) return dryRun(found, options.to, output);
+  const onProgress = (step: string): void => output.progress(`restoring: ${step} …`);
+  const startedAt = performance.now();
+  if (options.verifyOnly === true) {
+    const result = await proveRestore(app.name, found, { onProgress, signal });
+    return report(result, found, { output, startedAt, where: "a temporary folder (removed again)" });
+  }
+  const target = options.to === undefined ? temporaryTarget(app.name, found.plan.point) : isAbsolute(options.to) ? options.to : join(cwd, options.to);
+  const result = await restoreTo(found, target, { onProgress, signal });
+  return report(result, found, { output, startedAt, where: result.target });
+}
+
+/** What became of a restore, in words and as a document. */
+export function report(
+  result: RestoreResult,
+  found: Pick<FoundRestore, "plan" | "explanation">,
+  { output, startedAt, where }: { readonly output: Output; readonly startedAt: number; readonly where: string },
+): number {
+  const { comparison, problems, skipped, settings, hooks, worktrees } = result;
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  const isSame = comparison.differences.length === 0;
+  output.line(`Restored into ${where} in ${seconds} s.`);
+  output.line(
+    isSame
+      ? `Compared with the point: ${count(comparison.files, "file")}${comparison.refs > 0 ? ` and ${count(comparison.refs, "ref")}` : ""}, all as captured.`
+      : `Compared with the point: ${count(comparison.differences.length, "difference")} in ${count(comparison.files, "file")}:`,
+  );
+  for (const { path: name, what } of comparison.differences.slice(0, 20)) output.line(`  ${path(name)} ${what}`);
+  for (const folder of worktrees) output.line(`Linked worktree: ${folder}`);
+  for (const name of skipped.slice(0, 10)) output.line(`Not written, the commit has a file there: ${path(name)}`);
+  if (hooks.length > 0) output.line(`Hooks are kept, not put to work: .git/holdfast-restored/hooks (${hooks.map(path).join(", ")})`);
+  if (settings.length > 0) output.line(`Settings that can run commands are kept, not put to work: .git/holdfast-restored/config (${settings.map(path).join(", ")})`);
+  if (problems.length > 0) output.warn(`the point itself was partial: ${count(problems.length, "thing")} could not be captured; holdfast show ${found.plan.point.id}`);
+  output.json({ explanation: found.explanation, point: found.plan.point.id, result: found.plan.result, target: result.target, comparison, worktrees, skipped, settings, hooks, problems });
+  if (isSame) return exitCodes.done;
+  throwMismatch(comparison.differences.length, output);
+  return new BackupError("mismatch", "").exitCode;
+}
+
+function throwMismatch(differences: number, output: Output): void {
+  const error = new BackupError("mismatch", `${count(differences, "difference")} between the restored files and the point`);
+  output.warn(`${error.message}; ${error.hint}`);
+}
+
+function dryRun({ plan, explanation, store }: FoundRestore, to: string | undefined, output: Output): number {
+  const reads = readsOf(plan);
+  output.line(`Would read ${count(reads.tarballs, "tarball")} and ${count(reads.bundles, "bundle")} (${bytes(reads.size)}) from the store ${store.name}.`);
+  output.line(`Would write ${plan.result === "moment" ? "the moment" : "a clean checkout of the commit"}${plan.paths.length > 0 ? ` (only ${plan.paths.join(", ")})` : ""} into ${to ?? "a new temporary folder"}.`);
+  output.json({ dryRun: { explanation, point: plan.point.id, result: plan.result, chain: plan.chain.map(({ id }) => id), ...reads, target: to ?? null } });
+  return exitCodes.done;
+}
+
+function readsOf(plan: RestorePlan): { tarballs: number; bundles: number; size: number } {
+  const all = [...new Set([...plan.chain, ...plan.objects])];
+  const having = (kind: string): number => all.filter((manifest) => manifest.artifacts.some(({ name }) => name.endsWith(kind))).length;
+  return { tarballs: having(".tar.zst"), bundles: having(".bundle"), size: all.reduce((sum, manifest) => sum + storedSize(manifest), 0) };
+}
+
+async function listFiles(app: App, found: FoundRestore, options: RestoreOptions, { output, signal }: CommandContext): Promise<number> {
+  const { contents } = await readPoint(app, found.plan.point.id, options.from, signal);
+  const entries = [...contents.files.values()].filter((entry) => placeOf(entry.path).area !== "folder" && found.plan.selects(entry.path));
+  for (const entry of entries) {
+    const { worktree, area, path: name } = placeOf(entry.path);
+    const shown = area === "git" ? `.git/${name}` : name;
+    output.line(`${area.padEnd(9)}  ${bytes(entry.size ?? 0).padStart(9)}  ${path(worktree === "" ? shown : `${worktree}:${shown}`)}`);
+  }
+  output.json({ explanation: found.explanation, point: found.plan.point.id, files: entries });
+  return exitCodes.done;
+}
+
+async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, { output, signal }: CommandContext): Promise<number> {
+  await using prepared = await prepareInPlace(app, found, signal);
+  const { plan, root } = prepared;
+  const overwrite = plan.files.filter(({ action }) => action === "overwrite");
+  const create = plan.files.filter(({ action }) => action === "create");
+  output.line(`In ${root}: ${count(overwrite.length, "file")} overwritten, ${count(create.length, "file")} created, ${count(plan.same, "file")} already as wanted. Nothing is deleted; branches and HEAD stay.`);
+  const limit = options.dryRun === true ? undefined : 20;
+  for (const { path: name, action } of plan.files.slice(0, limit)) output.line(`  ${action}  ${path(name)}`);
+  if (limit !== undefined && plan.files.length > limit) output.line(`  … and ${plan.files.length - limit} more (--dry-run lists all)`);
+  if (plan.conflicts.length > 0) {
+    output.line(`Uncommitted changes that would be overwritten (${plan.conflicts.length}):`);
+    for (const name of plan.conflicts.slice(0, limit)) output.line(`  ${path(name)}`);
+  } else if (plan.uncommitted.length > 0) output.line(`${count(plan.uncommitted.length, "uncommitted change")} here, none in the way.`);
+  const document = { explanation: found.explanation, point: found.plan.point.id, root, files: plan.files, same: plan.same, conflicts: plan.conflicts, uncommitted: plan.uncommitted };
+  if (options.dryRun === true || plan.files.length === 0) {
+    output.json({ inPlace: { ...document, executed: false } });
+    return exitCodes.done;
+  }
+  if (options.force !== true) await askConsent();
+  const safety = await makePointNow(app, { kind: "pre_change", isAsked: true, retention: "until_verified", signal });
+  const id = safety.status === "made" ? safety.manifest.id : safety.last;
+  output.line(`Safety point: ${id} (restore-from-git ${id} --in-place takes this back).`);
+  prepared.execute(signal);
+  output.line(`Done: ${count(plan.files.length, "file")} written.`);
+  output.json({ inPlace: { ...document, executed: true, safetyPoint: id } });
+  return exitCodes.done;
+}
+
+async function askConsent(): Promise<void> {
+  if (process.stdin.isTTY !== true) throw new BackupError("consent_missing", "writing over the worktree needs consent, and nobody is there to type it");
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question("Type RESTORE to go on: ");
+    if (answer.trim() !== "RESTORE") throw new BackupError("consent_missing", "nothing was changed: RESTORE was not typed");
+  } finally {
+    terminal.close();
+  }
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

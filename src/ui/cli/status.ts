@@ -1,0 +1,69 @@
+import { type App, openApp } from "../../app.ts";
+import { exitCodes } from "../../core/errors.ts";
+import { storedSize } from "../../core/manifest.ts";
+import { Policy } from "../../core/policy.ts";
+import type { Protection } from "../../status/assess.ts";
+import { explainFiles } from "../../status/unsaved.ts";
+import { storeFoldersOf } from "../../tasks/point.ts";
+import { readStatus, type Status } from "../../tasks/status.ts";
+import type { CommandContext } from "./context.ts";
+import type { Output } from "./output.ts";
+import { age, bytes, count, path, table } from "./words.ts";
+
+const exitOf: Readonly<Record<Protection, number>> = { protected: exitCodes.done, at_risk: exitCodes.partial, unprotected: exitCodes.failed };
+const wordsOf: Readonly<Record<Protection, string>> = { protected: "PROTECTED", at_risk: "AT RISK", unprotected: "UNPROTECTED" };
+
+export async function status({ cwd, output }: CommandContext, options: { readonly files?: boolean }): Promise<number> {
+  const app = await openApp(cwd);
+  if (options.files === true) return explain(app, output);
+  const found = await readStatus(app);
+  print(app, found, output);
+  const { points, assessment, now, ...facts } = found;
+  output.json({
+    protection: assessment.protection,
+    findings: assessment.findings,
+    last: points?.at(-1) ?? null,
+    points: points?.length ?? 0,
+    stored: points?.reduce((sum, point) => sum + storedSize(point), 0) ?? 0,
+    wholeCopies: assessment.copies.whole,
+    ...facts,
+  });
+  return exitOf[assessment.protection];
+}
+
+function print(app: App, { assessment, points, unsaved, unsavedExamples, copies, mirrors, hooks, now, store }: Status, output: Output): void {
+  const last = points?.at(-1);
+  output.line(`${wordsOf[assessment.protection]}  ${app.name}`);
+  output.line();
+  const rows: string[][] = [];
+  if (last !== undefined) {
+    const stored = points?.reduce((sum, point) => sum + storedSize(point), 0) ?? 0;
+    rows.push(["last point", `${last.id}, ${age(new Date(last.createdAt), now)} (${last.kind}${last.consistent ? "" : ", partial"})`]);
+    rows.push(["would be lost", wouldBeLost(unsaved, unsavedExamples)]);
+    rows.push(["points", `${points?.length ?? 0} in ${store ?? "?"}, ${bytes(stored)}`]);
+  }
+  for (const copy of copies) {
+    rows.push([`copy ${copy.name}`, `${copy.missing === 0 && copy.lastOkAt !== null ? `whole, seen ${age(copy.lastOkAt, now)}` : `${count(copy.missing, "point")} missing`} (${copy.url})`]);
+  }
+  for (const { remote, status: state, at } of mirrors) rows.push([`mirror ${remote}`, at === null ? "never pushed" : `${state}, ${age(at, now)}`]);
+  rows.push(["hooks", hooks === "firing" ? "installed" : hooks === "partly" ? "some do not fire" : "not installed"]);
+  for (const line of table(rows)) output.line(`  ${line}`);
+  if (assessment.findings.length === 0) return;
+  output.line();
+  for (const { what, hint } of assessment.findings) output.line(`- ${what}\n    ${hint}`);
+}
+
+function wouldBeLost(unsaved: Status["unsaved"], examples: readonly string[]): string {
+  if (unsaved === undefined) return "not known: the machine does not remember the last point (holdfast backup)";
+  if (unsaved.files + unsaved.refs === 0) return "nothing: the last point holds all of it";
+  const names = examples.length === 0 ? "" : `: ${examples.map(path).join(", ")}${unsaved.files > examples.length ? ", …" : ""}`;
+  return `${count(unsaved.files, "file")} and ${count(unsaved.refs, "ref")} changed since${names}`;
+}
+
+async function explain(app: App, output: Output): Promise<number> {
+  const { include, exclude } = app.config;
+  const verdicts = await explainFiles({ repository: app.repository, policy: new Policy({ include, exclude }), storeFolders: storeFoldersOf(app) });
+  for (const { path: name, isIn, reason } of verdicts) output.line(`${isIn ? "in " : "out"}  ${path(name)}  (${reason})`);
+  output.json({ files: verdicts });
+  return exitCodes.done;
+}

@@ -1,0 +1,47 @@
+import { createStoreFolder, findStore, openApp } from "../../app.ts";
+import { BackupError, exitCodes } from "../../core/errors.ts";
+import { parseStoreUrl } from "../../core/store-url.ts";
+import { writeConfigFile } from "../../setup/config-file.ts";
+import { freeName } from "../../tasks/protect.ts";
+import { syncCopies } from "../../tasks/sync.ts";
+import type { CommandContext } from "./context.ts";
+import { reportCopy } from "./sync.ts";
+import { table } from "./words.ts";
+
+/** `store add [NAME] URL`, `store list`, `store remove NAME`. */
+export async function store({ cwd, output, signal }: CommandContext, _options: object, action = "", first?: string, second?: string): Promise<number> {
+  const app = await openApp(cwd);
+  const { stores } = app.config;
+  switch (action) {
+    case "list": {
+      for (const line of table(stores.map(({ name, url }, index) => [name, url, index === 0 ? "primary" : ""]))) output.line(line);
+      if (stores.length === 0) output.line("No stores. holdfast init --yes makes the first one.");
+      output.json({ stores });
+      return exitCodes.done;
+    }
+    case "add": {
+      const url = second ?? first;
+      if (url === undefined) throw new BackupError("usage", "which store?", { hint: "holdfast store add NAME URL" });
+      const location = parseStoreUrl(url);
+      const name = second === undefined ? freeName(url, stores) : (first ?? "");
+      if (stores.some((known) => known.name === name || known.url === url)) throw new BackupError("usage", `there is a store ${name} or ${url} already`, { hint: "holdfast store list" });
+      if (location.kind === "folder") await createStoreFolder(app, location.path);
+      else await findStore(app, url);
+      writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: [...stores, { name, url }] });
+      const outcomes = await syncCopies(await openApp(cwd), { force: true, signal });
+      const outcome = outcomes.find((copy) => copy.store === name);
+      if (outcome !== undefined) reportCopy(outcome, output);
+      output.json({ name, url, copy: outcome });
+      return outcome === undefined || outcome.status === "ok" ? exitCodes.done : exitCodes.partial;
+    }
+    case "remove": {
+      if (!stores.some(({ name }) => name === first)) throw new BackupError("usage", `there is no store called ${first ?? ""}`, { hint: "holdfast store list" });
+      writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: stores.filter(({ name }) => name !== first) });
+      output.line(`${first} gets no more points. What is in it stays.`);
+      output.json({ removed: first });
+      return exitCodes.done;
+    }
+    default:
+      throw new BackupError("usage", `there is no store ${action}`, { hint: "holdfast store add|list|remove" });
+  }
+}

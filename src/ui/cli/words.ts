@@ -1,0 +1,38 @@
+/** Sizes, ages and paths in words for people. */
+import { printablePath } from "../../core/paths.ts";
+
+export function bytes(count: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = count;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** "just now", "3 minutes ago", "2 days ago". */
+export function age(moment: Date, now: Date): string {
+  const seconds = Math.round((now.getTime() - moment.getTime()) / 1000);
+  if (seconds < 0) return "in the future";
+  if (seconds < 10) return "just now";
+  const [count, unit] =
+    seconds < 90 ? [seconds, "second"] : seconds < 5400 ? [Math.round(seconds / 60), "minute"] : seconds < 129_600 ? [Math.round(seconds / 3600), "hour"] : [Math.round(seconds / 86_400), "day"];
+  return `${count} ${unit}${count === 1 ? "" : "s"} ago`;
+}
+
+export function count(number: number, noun: string, plural = `${noun}s`): string {
+  return `${number.toLocaleString("en")} ${number === 1 ? noun : plural}`;
+}
+
+export function path(text: string): string {
+  return printablePath(text);
+}
+
+/** Columns, two spaces apart; the last one is not padded. */
+export function table(rows: readonly (readonly string[])[]): string[] {
+  const widths: number[] = [];
+  for (const row of rows) row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, cell.length)));
+  return rows.map((row) => row.map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0))).join("  ").trimEnd());
+}

@@ -120,20 +120,44 @@ function absoluteUrl(url: string): string {
   return /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(url) ? url : resolvePath(url);
 }
 
-/** Makes the folder a store of this repository. A store of it that is there already is taken as it is. */
+/** Makes the folder a store of this repository. A store of it that is there already is taken as it is. Throws `store_foreign`. */
 export async function createPrimary(app: App, folder: string): Promise<FolderStore> {
-  const [{ createStoreFolder }, { findIdentity, writeIdentity }, { writeRecoveryFiles }] = await Promise.all([
+  const [{ createStoreFolder }, { findIdentity, writeIdentity }, { writeRecoveryFiles }, { findRepositoryId, refuseForeignStore, rememberRepositoryId }] = await Promise.all([
     import("./stores/folder.ts"),
     import("./points/identity.ts"),
     import("./points/recovery-files.ts"),
+    import("./state/repository-id.ts"),
   ]);
   await createStoreFolder(folder);
   const store = new FolderStore("local", folder);
-  if ((await findIdentity(store)) === undefined) {
-    await writeIdentity(store, { format: 1, repository: randomUUID(), name: app.name, created: now().toISOString() });
-  }
+  const known = findRepositoryId(app.state);
+  const present = await findIdentity(store);
+  if (present !== undefined && known === undefined) await refuseUnrelated(app, store, present.name);
+  if (present !== undefined) refuseForeignStore(app.state, present, folder);
+  const identity = present ?? { format: 1, repository: known ?? (await repositoryIdOfOthers(app)) ?? randomUUID(), name: app.name, created: now().toISOString() };
+  if (present === undefined) await writeIdentity(store, identity);
   await writeRecoveryFiles(store, recoveryTexts());
+  rememberRepositoryId(app.state, identity.repository);
   return store;
+}
+
+/** A clone made anew, or a recovered folder, may go on with its store; a repository that shares no commit with it may not. */
+async function refuseUnrelated(app: App, store: FolderStore, name: string): Promise<void> {
+  const [{ sharesHistory }, { findObjects }] = await Promise.all([import("./points/kinship.ts"), import("./git/refs.ts")]);
+  if (await sharesHistory(store, async (oids) => (await findObjects(app.repository.commonDir, oids)).size)) return;
+  throw new BackupError("store_foreign", `the store at ${store.url} holds points of ${name}, which has no commit in common with this repository`, {
+    hint: `choose another folder; to get back what is in it: holdfast recover ${store.url} NEW-FOLDER`,
+  });
+}
+
+/** All stores of a repository carry one id: that of one which is still there, where the machine has forgotten it. */
+async function repositoryIdOfOthers(app: App): Promise<string | undefined> {
+  const { findIdentity } = await import("./points/identity.ts");
+  for (const { name, path } of folderStores(app)) {
+    const identity = await findIdentity(new FolderStore(name, path)).catch(() => undefined); // not there, or damaged: another may tell
+    if (identity !== undefined) return identity.repository;
+  }
+  return undefined;
 }
 
 export function recoveryTexts(): RecoveryTexts {

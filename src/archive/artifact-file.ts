@@ -1,113 +1,159 @@
 /** Writing and reading artifacts: hashed, counted and compressed in one pass, and read back before anyone relies on them. */
-import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { createHash, webcrypto } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
-import { Readable } from "node:stream";
-import { constants, createZstdCompress, createZstdDecompress, type ZstdCompress } from "node:zlib";
-import { BackupError, describeError } from "../core/errors.ts";
+import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { Artifact } from "../core/manifest.ts";
+import { compressFrame, decompressFrame, FrameSplitter, frameSize, framesAtOnce } from "./zstd-frames.ts";
 
-const level = 3;
+const { subtle } = webcrypto;
 const bufferSize = 1 << 20;
 
-/** What goes into an artifact file, as it grows. `write` may hold on to the buffer until `finish`. */
+/**
+ * What goes into an artifact file, as it grows. Every byte is read back from the file and, where it is compressed,
+ * unpacked again, beside the writing: a finished artifact is one that was read.
+ */
 export class ArtifactWriter {
   readonly path: string;
   readonly #handle: FileHandle;
+  readonly #isCompressed: boolean;
   readonly #plainHash = createHash("sha256");
-  readonly #storedHash: Hash;
-  readonly #zstd: ZstdCompress | undefined;
-  readonly #drained: Promise<void>;
+  readonly #storedHash = createHash("sha256");
+  /** Frames being compressed, in order, each with the sum of what went in. */
+  readonly #compressing: { readonly frame: Promise<Buffer>; readonly sum: Promise<ArrayBuffer> }[] = [];
+  readonly #checking = new Set<Promise<void>>();
+  readonly #free: Buffer[] = [];
+  #gathered: Buffer = Buffer.allocUnsafeSlow(frameSize + bufferSize);
+  #gatheredSize = 0;
   #plainSize = 0;
   #storedSize = 0;
-  #buffered: Buffer[] = [];
-  #bufferedSize = 0;
 
   static async create(path: string, compression: "zstd" | "none"): Promise<ArtifactWriter> {
-    return new ArtifactWriter(path, await open(path, "wx", 0o600), compression);
+    return new ArtifactWriter(path, await open(path, "wx+", 0o600), compression === "zstd");
   }
 
-  private constructor(path: string, handle: FileHandle, compression: "zstd" | "none") {
+  private constructor(path: string, handle: FileHandle, isCompressed: boolean) {
     this.path = path;
     this.#handle = handle;
-    if (compression === "none") {
-      this.#storedHash = this.#plainHash;
-      this.#drained = Promise.resolve();
-      return;
-    }
-    this.#storedHash = createHash("sha256");
-    this.#zstd = createZstdCompress({
-      chunkSize: 256 * 1024,
-      params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
-    });
-    this.#drained = this.#drain(this.#zstd);
-    // The failure is thrown by `finish` or the next `write`; an unobserved rejection must not end the process before.
-    this.#drained.catch(() => undefined);
+    this.#isCompressed = isCompressed;
   }
 
-  /** Small pieces are gathered; the promise resolves when it is time for more. */
+  /** Takes the bytes before it returns; the promise resolves when it is time for more. */
   async write(chunk: Buffer): Promise<void> {
-    this.#buffered.push(chunk);
-    this.#bufferedSize += chunk.length;
-    if (this.#bufferedSize >= bufferSize) await this.#pass();
+    this.push(chunk);
+    await this.relieve();
   }
 
-  /** True when the next `write` should be awaited; lets a caller with many small pieces skip the await. */
-  get isFull(): boolean {
-    return this.#bufferedSize >= bufferSize;
-  }
-
-  /** `write` without a promise, for a caller that looks at `isFull`. */
+  /** `write` without a promise, for many small pieces: the bytes are copied, so the caller may use its buffer again. */
   push(chunk: Buffer): void {
-    this.#buffered.push(chunk);
-    this.#bufferedSize += chunk.length;
+    if (this.#gathered.length - this.#gatheredSize < chunk.length) this.#grow(chunk.length);
+    this.#gathered.set(chunk, this.#gatheredSize);
+    this.#gatheredSize += chunk.length;
   }
 
+  /** True when `relieve` has something to do. */
+  get isFull(): boolean {
+    return this.#gatheredSize >= frameSize;
+  }
+
+  /** Passes on what was gathered, when it is enough. */
   async relieve(): Promise<void> {
     if (this.isFull) await this.#pass();
   }
 
-  /** Ends the file and gives its facts under `name`. The bytes are not yet durable: the store's put sees to that. */
+  /**
+   * Ends the file, reads what was not read back yet, and gives its facts under `name`. Throws `io_failed` when other
+   * bytes come back. They are not yet durable: the store's put sees to that.
+   */
   async finish(name: string): Promise<Artifact> {
-    await this.#pass();
-    this.#zstd?.end();
-    await this.#drained;
+    if (this.#gatheredSize > 0 || (this.#isCompressed && this.#plainSize === 0)) await this.#pass();
+    while (this.#compressing.length > 0) await this.#writeFrame();
+    await Promise.all(this.#checking);
+    const plainSha256 = this.#plainHash.digest("hex");
+    const sha256 = this.#isCompressed ? this.#storedHash.digest("hex") : plainSha256;
+    if (!this.#isCompressed) await this.#checkWhole(sha256);
+    if ((await this.#handle.stat()).size !== this.#storedSize) throw this.#other();
     await this.#handle.close();
-    const sha256 = this.#storedHash === this.#plainHash ? this.#plainHash.digest("hex") : this.#storedHash.digest("hex");
-    const plainSha256 = this.#zstd === undefined ? sha256 : this.#plainHash.digest("hex");
     return { name, size: this.#storedSize, sha256, plainSize: this.#plainSize, plainSha256 };
   }
 
   async abandon(): Promise<void> {
-    this.#zstd?.destroy();
-    await this.#drained.catch(() => undefined);
+    await Promise.allSettled([...this.#compressing.flatMap(({ frame, sum }) => [frame, sum]), ...this.#checking]);
     await this.#handle.close();
   }
 
   async #pass(): Promise<void> {
-    if (this.#bufferedSize === 0) return;
-    const chunk = this.#buffered.length === 1 ? (this.#buffered[0] as Buffer) : Buffer.concat(this.#buffered);
-    this.#buffered = [];
-    this.#bufferedSize = 0;
-    this.#plainSize += chunk.length;
-    this.#plainHash.update(chunk);
-    if (this.#zstd === undefined) {
+    const buffer = this.#gathered;
+    const chunk = buffer.subarray(0, this.#gatheredSize);
+    this.#gathered = this.#free.pop() ?? Buffer.allocUnsafeSlow(frameSize + bufferSize);
+    this.#gatheredSize = 0;
+    if (!this.#isCompressed) {
+      this.#plainHash.update(chunk);
+      this.#plainSize += chunk.length;
       this.#storedSize += chunk.length;
-      await this.#handle.writeFile(chunk);
-    } else if (!this.#zstd.write(chunk)) {
-      const zstd = this.#zstd;
-      await Promise.race([new Promise<void>((resolve) => void zstd.once("drain", resolve)), this.#drained]);
+      await writeWhole(this.#handle, chunk, this.#storedSize - chunk.length);
+      this.#free.push(buffer);
+      return;
     }
+    const frame = compressFrame(chunk);
+    const sum = subtle.digest("SHA-256", chunk as Buffer<ArrayBuffer>);
+    // A failure is thrown when its turn comes; until then it must not count as unobserved.
+    Promise.all([frame, sum]).then(
+      () => this.#free.push(buffer),
+      () => undefined,
+    );
+    this.#compressing.push({ frame, sum });
+    this.#plainHash.update(chunk);
+    this.#plainSize += chunk.length;
+    if (this.#compressing.length >= framesAtOnce) await this.#writeFrame();
   }
 
-  async #drain(zstd: ZstdCompress): Promise<void> {
-    for await (const chunk of zstd) {
-      const piece = chunk as Buffer;
-      this.#storedHash.update(piece);
-      this.#storedSize += piece.length;
-      await this.#handle.writeFile(piece);
-    }
+  async #writeFrame(): Promise<void> {
+    const next = this.#compressing.shift();
+    if (next === undefined) return;
+    const [frame, sum] = await Promise.all([next.frame, next.sum]);
+    const at = this.#storedSize;
+    this.#storedHash.update(frame);
+    this.#storedSize += frame.length;
+    await writeWhole(this.#handle, frame, at);
+    const check = this.#checkFrame(frame, sum, at).finally(() => this.#checking.delete(check));
+    check.catch(() => undefined); // thrown by `finish` or a later frame
+    this.#checking.add(check);
+    if (this.#checking.size >= framesAtOnce) await Promise.race(this.#checking);
   }
+
+  async #checkFrame(frame: Buffer, sum: ArrayBuffer, at: number): Promise<void> {
+    const stored = await readAt(this.#handle, at, frame.length);
+    if (!stored.equals(frame)) throw this.#other();
+    const plain = await decompressFrame(stored).catch((error: unknown) => {
+      throw this.#other(error);
+    });
+    if (!Buffer.from(await subtle.digest("SHA-256", plain as Buffer<ArrayBuffer>)).equals(Buffer.from(sum))) throw this.#other();
+  }
+
+  async #checkWhole(sha256: string): Promise<void> {
+    const hash = createHash("sha256");
+    for (let at = 0; at < this.#storedSize; at += frameSize) hash.update(await readAt(this.#handle, at, Math.min(frameSize, this.#storedSize - at)));
+    if (hash.digest("hex") !== sha256) throw this.#other();
+  }
+
+  #other(cause?: unknown): BackupError {
+    return new BackupError("io_failed", `${this.path} was not read back as it was written`, { cause });
+  }
+
+  #grow(more: number): void {
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.#gathered.length * 2, this.#gatheredSize + more));
+    this.#gathered.copy(larger, 0, 0, this.#gatheredSize);
+    this.#gathered = larger;
+  }
+}
+
+async function writeWhole(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await handle.write(bytes, at, bytes.length - at, position + at)).bytesWritten;
+}
+
+async function readAt(handle: FileHandle, position: number, length: number): Promise<Buffer> {
+  const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(length), 0, length, position);
+  return buffer.subarray(0, bytesRead);
 }
 
 /**
@@ -122,19 +168,15 @@ export async function* readArtifact(artifact: Artifact, stored: AsyncIterable<Ui
   }
   const hash = createHash("sha256");
   let size = 0;
-  const zstd = Readable.from(checked)
-    .on("error", (error) => zstd.destroy(error))
-    .pipe(createZstdDecompress({ chunkSize: 256 * 1024 }));
   try {
-    for await (const chunk of zstd) {
-      const piece = chunk as Buffer;
+    for await (const piece of decompress(checked)) {
       size += piece.length;
       if (size > artifact.plainSize) throw new BackupError("damaged", `${artifact.name} unpacks to more than its manifest says`);
       hash.update(piece);
       yield piece;
     }
   } catch (error) {
-    if (error instanceof BackupError) throw error;
+    if (error instanceof BackupError || systemCode(error)?.startsWith("ZSTD_") === false) throw error;
     throw new BackupError("damaged", `${artifact.name} does not decompress: ${describeError(error)}`, { cause: error });
   }
   if (size !== artifact.plainSize || hash.digest("hex") !== artifact.plainSha256) {
@@ -142,10 +184,23 @@ export async function* readArtifact(artifact: Artifact, stored: AsyncIterable<Ui
   }
 }
 
-/** Reads the file back and throws `damaged` unless it holds what was put in. */
-export async function readBack(path: string, artifact: Artifact): Promise<void> {
-  for await (const _ of readArtifact(artifact, createReadStream(path, { highWaterMark: bufferSize }))) {
-    // reading is the check
+/** Unpacks frame after frame, the next ones while the caller works on this one. */
+async function* decompress(stored: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const splitter = new FrameSplitter();
+  const waiting: Promise<Buffer>[] = [];
+  try {
+    for await (const chunk of stored) {
+      for (const frame of splitter.push(chunk)) {
+        const plain = decompressFrame(frame);
+        plain.catch(() => undefined); // thrown when its turn comes
+        waiting.push(plain);
+        if (waiting.length >= framesAtOnce) yield (await waiting.shift()) as Buffer;
+      }
+    }
+    splitter.finish();
+    while (waiting.length > 0) yield (await waiting.shift()) as Buffer;
+  } finally {
+    await Promise.allSettled(waiting);
   }
 }
 

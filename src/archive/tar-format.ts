@@ -9,7 +9,10 @@ import { decodePath, pathBytes } from "../core/paths.ts";
 
 export const blockSize = 512;
 
-/** One member's blocks before its bytes: a pax header with the exact name, time and size, then the member's own header. */
+/**
+ * One member's blocks before its bytes: a pax header with the exact name, time and size, then the member's own header.
+ * The buffer is used again by the next call.
+ */
 export function writeHeader(member: Omit<FileEntry, "sha256">): Buffer {
   const path = pathBytes(member.kind === "folder" ? `${member.path}/` : member.path);
   const target = member.target === undefined ? undefined : pathBytes(member.target);
@@ -19,7 +22,9 @@ export function writeHeader(member: Omit<FileEntry, "sha256">): Buffer {
   if (target !== undefined && !fitsPlain(target)) records.push(paxRecord("linkpath", target));
   if (size >= 0o77777777777) records.push(paxRecord("size", Buffer.from(String(size))));
   const body = Buffer.concat(records);
-  const blocks = Buffer.alloc(blockSize + padded(body.length) + blockSize);
+  const length = blockSize + padded(body.length) + blockSize;
+  if (length > scratch.length) scratch = Buffer.alloc(2 * length);
+  const blocks = scratch.subarray(0, length).fill(0);
   paxHeader(body.length).copy(blocks, 0);
   body.copy(blocks, blockSize);
   new Header({
@@ -56,8 +61,8 @@ export function parsePax(body: Buffer): PaxFields | undefined {
   let at = 0;
   while (at < body.length) {
     const space = body.indexOf(0x20, at);
-    const length = Number(body.toString("latin1", at, Math.max(at, space)));
-    if (space === -1 || !Number.isSafeInteger(length) || length < 5 || at + length > body.length) return undefined;
+    const length = decimal(body.toString("latin1", at, Math.max(at, space)));
+    if (space === -1 || Number.isNaN(length) || length < 5 || at + length > body.length) return undefined;
     const equals = body.indexOf(0x3d, space);
     const end = at + length - 1;
     if (equals === -1 || equals >= end || body[end] !== 0x0a) return undefined;
@@ -73,7 +78,7 @@ export function parsePax(body: Buffer): PaxFields | undefined {
         fields.mtime = nanoseconds(value.toString("latin1"));
         break;
       case "size":
-        fields.size = Number(value.toString("latin1"));
+        fields.size = decimal(value.toString("latin1"));
         break;
       default: // other records say nothing that a restore needs
     }
@@ -81,6 +86,8 @@ export function parsePax(body: Buffer): PaxFields | undefined {
   }
   return fields;
 }
+
+let scratch = Buffer.alloc(8 * blockSize);
 
 const typeNames = { file: "File", symlink: "SymbolicLink", hardlink: "Link", folder: "Directory" } as const;
 
@@ -117,8 +124,14 @@ function decimalSeconds(nanos: string): string {
   return `${seconds}.${fraction.toString().padStart(9, "0")}`;
 }
 
-function nanoseconds(decimal: string): string {
-  const match = /^(-?)(\d+)(?:\.(\d{1,9})\d*)?$/.exec(decimal);
+/** NaN for anything but digits, and for more than a number holds exactly. */
+function decimal(text: string): number {
+  return /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+}
+
+/** Eleven digits of seconds: the nanoseconds fit where a time is kept, in 64 bits. */
+function nanoseconds(seconds: string): string {
+  const match = /^(-?)(\d{1,11})(?:\.(\d{1,9})\d*)?$/.exec(seconds);
   if (match === null) return "0";
   const value = BigInt(match[2] ?? "0") * 1_000_000_000n + BigInt((match[3] ?? "").padEnd(9, "0"));
   return String(match[1] === "-" ? -value : value);

@@ -80,7 +80,7 @@ export class TarReader {
   }
 
   #takeHeader(block: Buffer): void {
-    const header = new Header(block, 0);
+    const header = this.#parseHeader(block);
     if (header.nullBlock) {
       this.#zeroBlocks += 1;
       return;
@@ -98,6 +98,15 @@ export class TarReader {
     this.#open(header);
   }
 
+  /** The library throws its own errors for numbers that no number holds. */
+  #parseHeader(block: Buffer): Header {
+    try {
+      return new Header(block, 0);
+    } catch {
+      throw this.#damaged("has a header that is not understood");
+    }
+  }
+
   #open(header: Header): void {
     const fields = this.#pax !== undefined && "fields" in this.#pax ? this.#pax.fields : {};
     this.#pax = undefined;
@@ -110,7 +119,8 @@ export class TarReader {
     this.#left = size;
     this.#padding = padded(size) - size;
     this.#isOpen = true;
-    const mtime = fields.mtime ?? String(BigInt(header.mtime?.getTime() ?? 0) * 1_000_000n);
+    const millis = header.mtime?.getTime() ?? 0;
+    const mtime = fields.mtime ?? String(BigInt(Number.isNaN(millis) ? 0 : millis) * 1_000_000n);
     this.#visitor.member({ path, kind, mode: (header.mode ?? 0) & 0o7777, mtime, size, ...(target === undefined ? {} : { target }) });
     if (size === 0) this.#close();
   }

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, readdirSync } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ArtifactWriter } from "../archive/artifact-file.ts";
 import type { Problem, RefEntry } from "../core/contents.ts";
@@ -24,8 +24,8 @@ export interface BundleRequest {
   readonly refs: readonly RefEntry[];
   readonly head: string | null;
   readonly tips: ReadonlySet<string>;
-  /** What the base had; undefined for a full bundle. */
-  readonly base: { readonly tips: readonly string[]; readonly since: Date } | undefined;
+  /** What the base had; or, of a full bundle, the pack that `packEverything` is writing into the folder. */
+  readonly base: { readonly tips: readonly string[]; readonly since: Date } | { readonly pack: Promise<FullPack> };
   /** False when the refs are as in the base: then a bundle without objects is not worth having. */
   readonly refsChanged: boolean;
   readonly signal?: AbortSignal;
@@ -35,45 +35,67 @@ export interface BundleResult {
   /** The bundle, and of a full one its pack's index; empty when there is nothing to say. */
   readonly artifacts: readonly Artifact[];
   readonly problems: readonly Problem[];
+  /** Tips whose object the repository does not have. */
+  readonly missing: readonly string[];
 }
 
 export async function writeBundle(request: BundleRequest): Promise<BundleResult> {
-  return request.base === undefined ? writeFull(request) : writeIncremental(request, request.base);
+  return "pack" in request.base ? writeFull(request, await request.base.pack) : writeIncremental(request, request.base);
 }
 
-async function writeFull(request: BundleRequest): Promise<BundleResult> {
+async function writeFull(request: BundleRequest, first: FullPack): Promise<BundleResult> {
   const { repository, folder, id } = request;
-  const problems: Problem[] = [];
-  const name = await packEverything(request, problems);
+  const { pack, missing } = await packWithTips(request, first);
+  const { name } = pack;
+  const problems = [...pack.problems, ...danglingRefs(request.refs, new Set(missing))];
   const artifacts: Artifact[] = [];
   if (name !== undefined || request.refs.length > 0) {
     const writer = await ArtifactWriter.create(join(folder, `${id}.bundle`), "none");
-    await writer.write(header(request, []));
+    await writer.write(header(request, [], missing));
     if (name === undefined) await writer.write(emptyPack(repository.objectFormat));
     else await copyPack(join(folder, `${name}.pack`), repository.objectFormat, writer);
     artifacts.push(await writer.finish(`${id}.bundle`));
   }
-  if (name === undefined) return { artifacts, problems };
+  if (name === undefined) return { artifacts, problems, missing };
   await rm(join(folder, `${name}.pack`));
   await rename(join(folder, `${name}.idx`), join(folder, `${id}.pack-idx`));
   const writer = await ArtifactWriter.create(join(folder, `${id}.idx`), "none");
   for await (const chunk of createReadStream(join(folder, `${id}.pack-idx`))) await writer.write(chunk as Buffer);
   artifacts.push(await writer.finish(`${id}.idx`));
   await rm(join(folder, `${id}.pack-idx`));
-  return { artifacts, problems };
+  return { artifacts, problems, missing };
 }
 
-async function writeIncremental(request: BundleRequest, base: NonNullable<BundleRequest["base"]>): Promise<BundleResult> {
+/** The pack was begun before the refs were read: where one of them moved meanwhile it is made anew, and then it holds them. */
+async function packWithTips(request: BundleRequest, first: FullPack): Promise<{ pack: FullPack; missing: readonly string[] }> {
+  const absent = await absentFrom(request, first);
+  if (absent.length === 0) return { pack: first, missing: [] };
+  const found = await findObjects(request.repository.commonDir, absent);
+  if (found.size === 0) return { pack: first, missing: absent };
+  if (first.name !== undefined) for (const ending of ["pack", "idx"]) await rm(join(request.folder, `${first.name}.${ending}`));
+  const second = await packEverything(request);
+  return { pack: second, missing: await absentFrom(request, second) };
+}
+
+/** Tips that the pack does not hold. */
+async function absentFrom({ repository, folder, tips }: BundleRequest, { name }: FullPack): Promise<string[]> {
+  if (name === undefined) return [...tips];
+  const held = await findObjects(repository.commonDir, [...tips], { GIT_OBJECT_DIRECTORY: folder });
+  return [...tips].filter((oid) => !held.has(oid));
+}
+
+async function writeIncremental(request: BundleRequest, base: Exclude<BundleRequest["base"], { pack: unknown }>): Promise<BundleResult> {
   const { repository, folder, id } = request;
   const before = new Set(base.tips);
-  const loose = listNewLoose(repository.commonDir, base.since).filter((oid) => !before.has(oid));
+  const unnamed = [...listNewLoose(repository.commonDir, base.since), ...(await listNewCruft(repository.commonDir, base.since))];
+  const loose = unnamed.filter((oid) => !before.has(oid));
   const fresh = [...request.tips].filter((oid) => !before.has(oid));
-  if (fresh.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems: [] };
+  if (fresh.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems: [], missing: [] };
   const found = await findObjects(repository.commonDir, [...new Set([...fresh, ...loose, ...before])]);
-  const problems = request.refs
-    .filter((ref) => !before.has(ref.oid) && !found.has(ref.oid))
-    .map((ref): Problem => ({ code: "missing_objects", path: ref.name, message: `its object ${ref.oid} is missing` }));
+  const missing = [...request.tips].filter((oid) => !found.has(oid));
+  const problems = danglingRefs(request.refs, new Set(missing));
   const wanted = fresh.filter((oid) => found.has(oid));
+  if (wanted.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems, missing };
   const bottom = [...before].filter((oid) => found.has(oid));
   const prerequisites = await boundary(
     repository.commonDir,
@@ -84,14 +106,14 @@ async function writeIncremental(request: BundleRequest, base: NonNullable<Bundle
   const write = async (tips: readonly string[]): Promise<Artifact> => {
     await rm(file, { force: true });
     const writer = await ArtifactWriter.create(file, "none");
-    await writer.write(header(request, prerequisites));
+    await writer.write(header(request, prerequisites, missing));
     if (tips.length === 0) await writer.write(emptyPack(repository.objectFormat));
     else await packThin(request, tips, bottom, (chunk) => writer.write(chunk));
     return writer.finish(`${id}.bundle`);
   };
   const all = [...new Set([...wanted, ...loose.filter((oid) => found.has(oid))])];
   try {
-    return { artifacts: [await write(all)], problems };
+    return { artifacts: [await write(all)], problems, missing };
   } catch (error) {
     if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
     // A loose tree or commit that nothing names may lack what it names; it was never whole.
@@ -101,23 +123,32 @@ async function writeIncremental(request: BundleRequest, base: NonNullable<Bundle
         hint: "git fsck --full",
       });
     });
-    return { artifacts: [artifact], problems };
+    return { artifacts: [artifact], problems, missing };
   }
 }
 
-/** The pack's base name in the folder, or undefined when the repository has no object at all. */
-async function packEverything(request: BundleRequest, problems: Problem[]): Promise<string | undefined> {
-  const { repository, folder, signal } = request;
+/** A pack of every object of the repository, and its index, in the folder. */
+export interface FullPack {
+  /** Its path in the folder without the ending; undefined when the repository has no object at all. */
+  readonly name: string | undefined;
+  readonly problems: readonly Problem[];
+}
+
+/** Needs nothing but the repository, so it may run while the rest is still being observed. */
+export async function packEverything({ repository, folder, signal }: Pick<BundleRequest, "repository" | "folder" | "signal">): Promise<FullPack> {
+  const problems: Problem[] = [];
   const everything = ["--all", "--reflog", "--indexed-objects", "--keep-unreachable", "--pack-loose-unreachable", "--revs"];
   const lenient = repository.isPartial ? ["--missing=allow-promisor"] : [];
+  // As git lays out an object folder, so that git can be asked what is in it.
+  await mkdir(join(folder, "pack"), { recursive: true });
   const run = async (args: readonly string[], input: string): Promise<string | undefined> => {
     const options = signal === undefined ? {} : { signal };
-    const output = await gitText(["--git-dir", repository.commonDir, "pack-objects", "-q", "--delta-base-offset", ...args, join(folder, "objects")], {
+    const output = await gitText(["--git-dir", repository.commonDir, "pack-objects", "-q", "--delta-base-offset", ...args, join(folder, "pack/pack")], {
       input,
       ...options,
     });
     const sum = output.trim();
-    return /^[0-9a-f]+$/.test(sum) ? `objects-${sum}` : undefined;
+    return /^[0-9a-f]+$/.test(sum) ? `pack/pack-${sum}` : undefined;
   };
   if (repository.isPartial) {
     problems.push({
@@ -127,7 +158,7 @@ async function packEverything(request: BundleRequest, problems: Problem[]): Prom
     });
   }
   try {
-    return await run([...everything, ...lenient], "");
+    return { name: await run([...everything, ...lenient], ""), problems };
   } catch (error) {
     if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
     problems.push({
@@ -136,7 +167,7 @@ async function packEverything(request: BundleRequest, problems: Problem[]): Prom
       message: `objects are missing or damaged; all that can be read is kept (${error.message})`,
     });
     const readable = await listReadable(repository.commonDir, problems);
-    return readable.length === 0 ? undefined : run([], `${readable.join("\n")}\n`);
+    return { name: readable.length === 0 ? undefined : await run([], `${readable.join("\n")}\n`), problems };
   }
 }
 
@@ -193,12 +224,20 @@ async function boundary(commonDir: string, tips: readonly string[], bottom: read
     .map((line) => line.slice(1));
 }
 
-function header({ repository, refs, head }: BundleRequest, prerequisites: readonly string[]): Buffer {
+function danglingRefs(refs: readonly RefEntry[], missing: ReadonlySet<string>): Problem[] {
+  return refs
+    .filter((ref) => missing.has(ref.oid))
+    .map((ref) => ({ code: "missing_objects", path: ref.name, message: `its object ${ref.oid} is missing` }));
+}
+
+/** Refs whose object is missing are not in it: git would refuse the bundle. */
+function header({ repository, refs, head }: BundleRequest, prerequisites: readonly string[], missing: readonly string[]): Buffer {
+  const absent = new Set(missing);
   const version = repository.objectFormat === "sha256" ? "# v3 git bundle\n@object-format=sha256\n" : "# v2 git bundle\n";
   const lines = [
     ...prerequisites.map((oid) => `-${oid} base\n`),
-    ...refs.map((ref) => `${ref.oid} ${ref.name}\n`),
-    ...(head === null ? [] : [`${head} HEAD\n`]),
+    ...refs.filter(({ oid }) => !absent.has(oid)).map((ref) => `${ref.oid} ${ref.name}\n`),
+    ...(head === null || absent.has(head) ? [] : [`${head} HEAD\n`]),
   ];
   return Buffer.from(`${version}${lines.join("")}\n`);
 }
@@ -234,6 +273,22 @@ function listNewLoose(commonDir: string, since: Date): string[] {
       const stat = statOf(join(commonDir, "objects", fan, rest));
       if (stat !== undefined && stat.mtimeNs >= floor) oids.push(fan + rest);
     }
+  }
+  return oids;
+}
+
+/** Objects of cruft packs written since `since`: a repack put there what was loose and reachable from nothing. (gitformat-pack(5)) */
+async function listNewCruft(commonDir: string, since: Date): Promise<string[]> {
+  const floor = BigInt(since.getTime() - 5000) * 1_000_000n;
+  const folder = join(commonDir, "objects/pack");
+  const oids: string[] = [];
+  for (const name of foldersOf(folder)) {
+    if (!name.endsWith(".mtimes")) continue;
+    const index = join(folder, name.replace(/mtimes$/, "idx"));
+    const stat = statOf(index);
+    if (stat === undefined || stat.mtimeNs < floor) continue;
+    const listing = await gitText(["--git-dir", commonDir, "show-index"], { input: createReadStream(index) }).catch(() => "");
+    oids.push(...[...listing.matchAll(/^\d+ ([0-9a-f]+)/gm)].map((match) => match[1] as string));
   }
   return oids;
 }

@@ -1,13 +1,11 @@
 /** Makes the artifacts of one point in a spool folder: observe, plan, bundle and tarball side by side, contents, read back. */
 import { hash } from "node:crypto";
-import { join } from "node:path";
-import { readBack } from "../archive/artifact-file.ts";
 import type { Problem } from "../core/contents.ts";
 import type { PointId } from "../core/ids.ts";
 import type { Artifact, Manifest } from "../core/manifest.ts";
 import type { Policy } from "../core/policy.ts";
 import type { Repository } from "../git/repository.ts";
-import { writeBundle } from "./bundle.ts";
+import { packEverything, writeBundle } from "./bundle.ts";
 import { type CapturedFiles, captureFiles } from "./capture-files.ts";
 import { writeContents } from "./contents-file.ts";
 import type { KnownPoint, KnownState } from "./known.ts";
@@ -48,7 +46,24 @@ export interface Captured {
 
 /** `unchanged` when the repository is as the last point held it. A full footing always captures. */
 export async function capture(request: CaptureRequest): Promise<CaptureResult> {
+  const beside: Promise<unknown>[] = [];
+  try {
+    return await captureBeside(request, (work) => {
+      // Its failure is thrown where it is awaited, and must not count as unobserved until then.
+      work.catch(() => undefined);
+      beside.push(work);
+      return work;
+    });
+  } finally {
+    // Nothing goes on writing into the spool folder after a failure: the caller removes it.
+    await Promise.allSettled(beside);
+  }
+}
+
+async function captureBeside(request: CaptureRequest, startBeside: <Value>(work: Promise<Value>) => Promise<Value>): Promise<CaptureResult> {
   const { repository, known, footing, policy, storeFolders } = request;
+  const limits = request.signal === undefined ? {} : { signal: request.signal };
+  const pack = footing.kind === "full" ? startBeside(packEverything({ repository, folder: request.spool, ...limits })) : undefined;
   const knownFiles = known?.policy === request.policyDigest ? known.files : undefined;
   const observation = await observe({ repository, policy, storeFolders, isKnown: (entry) => knownFiles?.has(entry) === true });
   const filePlan = planFiles(observation.files, known, footing);
@@ -57,26 +72,23 @@ export async function capture(request: CaptureRequest): Promise<CaptureResult> {
   const mayBeUnchanged =
     footing.kind !== "full" && known !== undefined && facts === known.facts && filePlan.newlyGone.length === 0 && areRefsAsKnown(observation, known);
   if (mayBeUnchanged && filePlan.files.every(({ file, status }) => status !== "changed" || isIndexFile(file.path))) return { status: "unchanged" };
-  const bundle = writeBundle({
+  const bundle = startBeside(writeBundle({
     repository,
     folder: request.spool,
     id: request.id,
     refs: observation.refs,
     head: observation.worktrees[0]?.oid ?? null,
     tips: observation.tips,
-    base: footing.kind === "full" ? undefined : { tips: request.state.readTips(footing.base.id) ?? [], since: new Date(footing.base.createdAt) },
+    base: pack === undefined ? baseOf(request) : { pack },
     refsChanged: refPlan.changed.length + refPlan.gone.length > 0,
-    ...(request.signal === undefined ? {} : { signal: request.signal }),
-  });
-  // Its failure is thrown where it is awaited; until then the tarball is written beside it.
-  bundle.catch(() => undefined);
+    ...limits,
+  }));
   const files = await captureFiles({ ...request, plan: filePlan });
   const git = await bundle;
   if (mayBeUnchanged && files.changed === 0) return { status: "unchanged" };
   const problems = [...observation.problems, ...files.problems, ...git.problems];
   const contents = await writeContents({ ...request, observation, filePlan, refPlan, files, problems });
   const artifacts = [...git.artifacts, ...files.artifacts, contents];
-  for (const artifact of artifacts) await readBack(join(request.spool, artifact.name), artifact);
   let bytes = 0;
   for (const file of files.files.values()) if (file.kind === "file") bytes += file.size;
   const counts = {
@@ -87,7 +99,14 @@ export async function capture(request: CaptureRequest): Promise<CaptureResult> {
     left: observation.left.length,
     problems: problems.length,
   };
-  return { status: "captured", artifacts, observation, filePlan, refPlan, files, facts, problems, counts };
+  // What is missing now is looked for again by the next point, and said again.
+  const tips = new Set([...observation.tips].filter((oid) => !git.missing.includes(oid)));
+  return { status: "captured", artifacts, observation: { ...observation, tips }, filePlan, refPlan, files, facts, problems, counts };
+}
+
+function baseOf({ footing, state }: CaptureRequest): { tips: readonly string[]; since: Date } {
+  if (footing.kind === "full") throw new RangeError("a full point has no base");
+  return { tips: state.readTips(footing.base.id) ?? [], since: new Date(footing.base.createdAt) };
 }
 
 /** Worktrees, HEADs, what the indexes mean, and what could not be captured: these too make a moment what it is. */

@@ -148,69 +148,111 @@ export class KnownState {
   }
 }
 
-interface Stored extends Omit<KnownPoint, "files"> {
-  readonly paths: string;
+interface Columns {
   readonly kinds: Uint8Array;
   readonly modes: Uint16Array;
   readonly sizes: Float64Array;
+  /** Three a file: mtime, ctime, inode. */
   readonly times: BigInt64Array;
   readonly steps: Uint32Array;
+  /** 32 bytes a file; zeros where there is no sha256. */
   readonly sums: Buffer;
-  readonly targets: ReadonlyMap<number, string>;
+  readonly targets: Map<number, string>;
+}
+
+interface Stored extends Omit<KnownPoint, "files">, Columns {
+  readonly paths: string;
 }
 
 const kinds: readonly EntryKind[] = ["file", "symlink", "hardlink", "folder"];
 const sparseBit = 0x8000;
 const noSum = Buffer.alloc(32);
 
+/** A file as its row in the columns; what is not asked for costs nothing. */
+class Row implements KnownFile {
+  readonly columns: Columns;
+  readonly at: number;
+
+  constructor(columns: Columns, at: number) {
+    this.columns = columns;
+    this.at = at;
+  }
+
+  get kind(): EntryKind {
+    return kinds[this.columns.kinds[this.at] ?? 0] ?? "file";
+  }
+
+  get mode(): number {
+    return (this.columns.modes[this.at] ?? 0) & 0o7777;
+  }
+
+  get isSparse(): boolean {
+    return ((this.columns.modes[this.at] ?? 0) & sparseBit) !== 0;
+  }
+
+  get mtimeNs(): bigint {
+    return this.columns.times[this.at * 3] ?? 0n;
+  }
+
+  get ctimeNs(): bigint {
+    return this.columns.times[this.at * 3 + 1] ?? 0n;
+  }
+
+  get ino(): bigint {
+    return this.columns.times[this.at * 3 + 2] ?? 0n;
+  }
+
+  get size(): number {
+    return this.columns.sizes[this.at] ?? 0;
+  }
+
+  get step(): number {
+    return this.columns.steps[this.at] ?? 0;
+  }
+
+  get target(): string | undefined {
+    return this.columns.targets.get(this.at);
+  }
+
+  get sha256(): string | undefined {
+    const sum = this.columns.sums.subarray(this.at * 32, this.at * 32 + 32);
+    return sum.equals(noSum) ? undefined : sum.toString("hex");
+  }
+}
+
 function pack({ files, ...rest }: KnownPoint): Stored {
   const count = files.size;
-  const stored = {
-    ...rest,
-    paths: [...files.keys()].join("\0"),
+  const columns: Columns = {
     kinds: new Uint8Array(count),
     modes: new Uint16Array(count),
     sizes: new Float64Array(count),
     times: new BigInt64Array(count * 3),
     steps: new Uint32Array(count),
     sums: Buffer.alloc(count * 32),
-    targets: new Map<number, string>(),
+    targets: new Map(),
   };
   let at = 0;
   for (const file of files.values()) {
-    stored.kinds[at] = kinds.indexOf(file.kind);
-    stored.modes[at] = file.mode | (file.isSparse ? sparseBit : 0);
-    stored.sizes[at] = file.size;
-    stored.times[at * 3] = file.mtimeNs;
-    stored.times[at * 3 + 1] = file.ctimeNs;
-    stored.times[at * 3 + 2] = file.ino;
-    stored.steps[at] = file.step;
-    if (file.sha256 !== undefined) stored.sums.write(file.sha256, at * 32, "hex");
-    if (file.target !== undefined) stored.targets.set(at, file.target);
+    columns.kinds[at] = kinds.indexOf(file.kind);
+    columns.modes[at] = file.mode | (file.isSparse ? sparseBit : 0);
+    columns.sizes[at] = file.size;
+    columns.times[at * 3] = file.mtimeNs;
+    columns.times[at * 3 + 1] = file.ctimeNs;
+    columns.times[at * 3 + 2] = file.ino;
+    columns.steps[at] = file.step;
+    if (file instanceof Row) file.columns.sums.copy(columns.sums, at * 32, file.at * 32, file.at * 32 + 32);
+    else if (file.sha256 !== undefined) columns.sums.write(file.sha256, at * 32, "hex");
+    if (file.target !== undefined) columns.targets.set(at, file.target);
     at += 1;
   }
-  return stored;
+  return { ...rest, ...columns, paths: [...files.keys()].join("\0") };
 }
 
 function unpack({ paths, kinds: kindCodes, modes, sizes, times, steps, sums, targets, ...rest }: Stored): KnownPoint {
-  const files = new Map<string, KnownFile>();
   const bytes = Buffer.from(sums.buffer, sums.byteOffset, sums.byteLength);
+  const columns: Columns = { kinds: kindCodes, modes, sizes, times, steps, sums: bytes, targets };
+  const files = new Map<string, KnownFile>();
   const names = kindCodes.length === 0 ? [] : paths.split("\0");
-  names.forEach((path, at) => {
-    const sum = bytes.subarray(at * 32, at * 32 + 32);
-    const mode = modes[at] ?? 0;
-    files.set(path, {
-      kind: kinds[kindCodes[at] ?? 0] ?? "file",
-      mode: mode & 0o7777,
-      mtimeNs: times[at * 3] ?? 0n,
-      ctimeNs: times[at * 3 + 1] ?? 0n,
-      ino: times[at * 3 + 2] ?? 0n,
-      size: sizes[at] ?? 0,
-      sha256: sum.equals(noSum) ? undefined : sum.toString("hex"),
-      target: targets.get(at),
-      isSparse: (mode & sparseBit) !== 0,
-      step: steps[at] ?? 0,
-    });
-  });
+  names.forEach((path, at) => void files.set(path, new Row(columns, at)));
   return { ...rest, files };
 }

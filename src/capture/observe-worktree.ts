@@ -1,14 +1,13 @@
 /** Lists what one worktree gives to a point: tracked, untracked and chosen ignored files, folders, nested repositories. */
 
 import { hash } from "node:crypto";
-import type { BigIntStats } from "node:fs";
 import { readFileSync } from "node:fs";
 import { entryPath } from "../core/contents.ts";
-import { encodePath, parentOf } from "../core/paths.ts";
+import { encodePath, isGitName, parentOf } from "../core/paths.ts";
 import type { Policy } from "../core/policy.ts";
 import { listConverted } from "../git/conversions.ts";
 import { type IndexEntry, listIgnored, listUntracked, readIndex, readWorktreeChanges, type WorktreeChange } from "../git/index-entries.ts";
-import { type Finding, kindOf, type ObservedFile, statOf } from "./observed.ts";
+import { type FileStat, type Finding, kindOf, type ObservedFile, statOf, whyHidden } from "./observed.ts";
 import { readFolder, walk } from "./walk.ts";
 
 export interface WorktreeRequest {
@@ -43,6 +42,7 @@ export async function observeWorktree(request: WorktreeRequest): Promise<Observe
   const absent = collector.addTracked(index, changes, converted);
   for (const path of untracked) collector.addUntracked(path);
   for (const path of ignored) collector.addIgnored(path);
+  collector.addClean();
   collector.addFolders();
   return { files: collector.files, left: collector.left, problems: collector.problems, index, absent };
 }
@@ -56,6 +56,10 @@ class Collector implements Finding {
   readonly #folders = new Map<string, boolean>();
   /** Folders that are known and left out. */
   readonly #closed = new Set<string>();
+  /** Tracked files that git calls unchanged. */
+  readonly #clean: { readonly path: string; readonly stat: FileStat }[] = [];
+  /** Names that were reported already. */
+  readonly #reported = new Set<string>();
 
   constructor(request: WorktreeRequest) {
     this.#request = request;
@@ -63,7 +67,6 @@ class Collector implements Finding {
 
   addTracked(index: readonly IndexEntry[], changes: ReadonlyMap<string, WorktreeChange>, converted: ReadonlySet<string>): string[] {
     const absent: string[] = [];
-    const clean: { path: string; stat: BigIntStats }[] = [];
     let last = "";
     for (const entry of index) {
       if (entry.path === last) continue; // the other stages of a conflict
@@ -75,6 +78,7 @@ class Collector implements Finding {
       const stat = statOf(this.#at(entry.path));
       const kind = stat === undefined ? undefined : kindOf(stat);
       if (stat === undefined || kind === undefined || kind === "folder") {
+        if (stat === undefined && entry.tag !== "S" && this.#isHidden(entry.path)) continue;
         if (entry.tag !== "S") absent.push(entry.path);
         if (stat !== undefined && kind === undefined) this.#special(entry.path);
         continue;
@@ -82,14 +86,19 @@ class Collector implements Finding {
       this.#touchParents(entry.path);
       const isRaw = changes.has(entry.path) || converted.has(entry.path) || (isHidden(entry) && this.#differs(entry, stat));
       if (isRaw) this.#add("modified", entry.path, stat);
-      else clean.push({ path: entry.path, stat });
+      else this.#clean.push({ path: entry.path, stat });
     }
-    const linked = linkedInodes(clean.map(({ stat }) => stat));
-    for (const { path, stat } of clean) this.#add(linked.has(inodeOf(stat)) ? "modified" : "tracked", path, stat);
     return absent;
   }
 
+  /** Unchanged tracked files, when all others are listed: one that shares its inode with another of the point is kept as bytes, to be linked again. */
+  addClean(): void {
+    const linked = linkedInodes(this.files, this.#clean);
+    for (const { path, stat } of this.#clean) this.#add(linked.has(inodeOf(stat)) ? "modified" : "tracked", path, stat);
+  }
+
   addUntracked(path: string): void {
+    if (this.#isUnsafe(path)) return;
     if (path.endsWith("/")) {
       const folder = path.slice(0, -1);
       const verdict = this.#request.policy.judgeUntracked(path);
@@ -105,6 +114,7 @@ class Collector implements Finding {
   }
 
   addIgnored(path: string): void {
+    if (this.#isUnsafe(path)) return;
     const { policy } = this.#request;
     if (!path.endsWith("/")) {
       const verdict = policy.judgeIgnored(path);
@@ -122,7 +132,9 @@ class Collector implements Finding {
       const found = `${folder}/${entry.path}`;
       if (entry.type === "folder") {
         // Only folders that are chosen as such are kept empty; the others come with what is chosen in them.
-        if (policy.judgeIgnored(`${found}/`).isIn) this.#folders.set(found, true);
+        if (!policy.judgeIgnored(`${found}/`).isIn) continue;
+        this.#touchParents(found);
+        this.#folders.set(found, true);
       } else if (policy.judgeIgnored(found).isIn) {
         if (entry.type === "special") this.#special(found);
         else this.#addIfThere(found);
@@ -145,6 +157,7 @@ class Collector implements Finding {
           if (folder !== "") this.#addNested(path);
           continue;
         }
+        if (this.#isUnsafe(path)) continue;
         if (this.#request.foreign.has(this.#at(path))) continue;
         if (!this.#request.policy.judgeUntracked(`${path}/`).isIn) continue;
         this.#folders.set(path, false);
@@ -179,22 +192,45 @@ class Collector implements Finding {
   #addIfThere(path: string): void {
     const stat = statOf(this.#at(path));
     const kind = stat === undefined ? undefined : kindOf(stat);
+    if (stat === undefined && this.#isHidden(path)) return;
     if (stat === undefined || kind === "folder") return; // gone since git listed it: deleted, no more
     if (kind === undefined) return this.#special(path);
     this.#touchParents(path);
     this.#add("untracked", path, stat);
   }
 
-  #add(area: "untracked" | "modified" | "tracked" | "folder", path: string, stat: BigIntStats): void {
+  /** There may be a file, and we may not even look: that is no deletion. */
+  #isHidden(path: string): boolean {
+    const code = whyHidden(this.#at(path));
+    if (code !== undefined) this.problems.push({ code: "unreadable", path: this.#named(path), message: `cannot be looked at: ${code}` });
+    return code !== undefined;
+  }
+
+  #add(area: "untracked" | "modified" | "tracked" | "folder", path: string, stat: FileStat): void {
     const kind = kindOf(stat);
     if (kind !== undefined) this.files.push({ path: entryPath(this.#request.name, area, path), file: this.#at(path), kind, stat });
   }
 
   #touchParents(path: string): void {
-    for (let folder = parentOf(path); folder !== "" && !this.#folders.has(folder); folder = parentOf(folder)) this.#folders.set(folder, false);
+    for (let folder = parentOf(path); folder !== "" && !this.#folders.has(folder); folder = parentOf(folder)) this.#folders.set(folder, this.#isBelowClosed(folder));
   }
 
-  #differs(entry: IndexEntry, stat: BigIntStats): boolean {
+  /** Of an ignored folder only what was chosen is in the point: it is not looked into for more. */
+  #isBelowClosed(folder: string): boolean {
+    for (let at = folder; at !== ""; at = parentOf(at)) if (this.#closed.has(at)) return true;
+    return false;
+  }
+
+  /** A name that some file system takes for `.git`: no restore may write it. */
+  #isUnsafe(path: string): boolean {
+    const top = path.split("/", 1)[0] ?? "";
+    if (!isGitName(top)) return false;
+    if (!this.#reported.has(top)) this.problems.push({ code: "unsupported", path: this.#named(top), message: "a name that stands for .git on other systems is not restored" });
+    this.#reported.add(top);
+    return true;
+  }
+
+  #differs(entry: IndexEntry, stat: FileStat): boolean {
     if (!stat.isFile()) return true;
     try {
       const bytes = readFileSync(encodePath(this.#at(entry.path)));
@@ -231,18 +267,20 @@ function isHidden(entry: IndexEntry): boolean {
   return entry.tag === "S" || entry.tag !== entry.tag.toUpperCase();
 }
 
-function linkedInodes(stats: readonly BigIntStats[]): Set<string> {
+function linkedInodes(...lists: readonly (readonly { readonly stat: FileStat }[])[]): Set<string> {
   const seen = new Set<string>();
   const linked = new Set<string>();
-  for (const stat of stats) {
-    if (stat.nlink < 2n || !stat.isFile()) continue;
-    const inode = inodeOf(stat);
-    if (seen.has(inode)) linked.add(inode);
-    seen.add(inode);
+  for (const list of lists) {
+    for (const { stat } of list) {
+      if (stat.nlink < 2n || !stat.isFile()) continue;
+      const inode = inodeOf(stat);
+      if (seen.has(inode)) linked.add(inode);
+      seen.add(inode);
+    }
   }
   return linked;
 }
 
-function inodeOf(stat: BigIntStats): string {
+function inodeOf(stat: FileStat): string {
   return `${stat.dev}:${stat.ino}`;
 }

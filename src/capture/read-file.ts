@@ -1,11 +1,11 @@
 /** Opens a file that may change or vanish under our hands, and says whether what was read is what stood there. */
-import { type BigIntStats, closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { systemCode } from "../core/errors.ts";
 import { encodePath } from "../core/paths.ts";
-import { statOf } from "./observed.ts";
+import { type FileStat, statOf } from "./observed.ts";
 
 export type ReadOutcome<T> =
-  | { readonly status: "read"; readonly value: T; readonly stat: BigIntStats; readonly isSteady: boolean }
+  | { readonly status: "read"; readonly value: T; readonly stat: FileStat; readonly isSteady: boolean }
   | { readonly status: "vanished" }
   | { readonly status: "unreadable"; readonly code: string };
 
@@ -18,10 +18,10 @@ const pauseMs = 15;
  */
 export async function readSteadily<T>(
   path: string,
-  observed: BigIntStats,
-  read: (descriptor: number, stat: BigIntStats) => T | Promise<T>,
+  observed: FileStat,
+  read: (descriptor: number, stat: FileStat) => T | Promise<T>,
 ): Promise<ReadOutcome<T>> {
-  let expected: BigIntStats | undefined = observed;
+  let expected: FileStat | undefined = observed;
   for (let attempt = 1; ; attempt += 1) {
     if (expected === undefined || !expected.isFile()) return { status: "vanished" };
     const outcome = await readOnce(path, expected, read);
@@ -32,8 +32,11 @@ export async function readSteadily<T>(
   }
 }
 
-/** The whole of a file that `stat` says is small, in one synchronous go: the path of 100,000 notes. */
-export function readWhole(path: string, stat: BigIntStats): ReadOutcome<Buffer> {
+/**
+ * The whole of a file that `stat` says is small, in one synchronous go: the path of 100,000 notes.
+ * The value is only good until the next call: one buffer serves them all.
+ */
+export function readWhole(path: string, stat: FileStat): ReadOutcome<Buffer> {
   let descriptor: number;
   try {
     descriptor = openSync(encodePath(path), openFlags);
@@ -42,7 +45,8 @@ export function readWhole(path: string, stat: BigIntStats): ReadOutcome<Buffer> 
   }
   try {
     const size = Number(stat.size);
-    const bytes = Buffer.allocUnsafe(size);
+    if (size > scratch.length) scratch = Buffer.allocUnsafeSlow(size);
+    const bytes = scratch.subarray(0, size);
     let at = 0;
     while (at < size) {
       const count = readSync(descriptor, bytes, at, size - at, null);
@@ -71,17 +75,19 @@ export function* readPieces(descriptor: number, offset: number, length: number):
   }
 }
 
-export function isSameFile(a: BigIntStats, b: BigIntStats): boolean {
+export function isSameFile(a: FileStat, b: FileStat): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.mode === b.mode;
 }
+
+let scratch = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** Never through a symlink that came in the meantime, never waiting on a fifo that did. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 async function readOnce<T>(
   path: string,
-  expected: BigIntStats,
-  read: (descriptor: number, stat: BigIntStats) => T | Promise<T>,
+  expected: FileStat,
+  read: (descriptor: number, stat: FileStat) => T | Promise<T>,
 ): Promise<ReadOutcome<T>> {
   let descriptor: number;
   try {

@@ -4,7 +4,7 @@
  */
 
 import { createHash, hash } from "node:crypto";
-import { type BigIntStats, readlinkSync } from "node:fs";
+import { readlinkSync } from "node:fs";
 import type { ArtifactWriter } from "../archive/artifact-file.ts";
 import { Chunker, type ChunkList, chunkBits, chunkSum, type PatchStep, patchSteps, patchThreshold } from "../archive/chunks.ts";
 import { endOfArchive, padded, writeHeader } from "../archive/tar-format.ts";
@@ -12,7 +12,7 @@ import { type FileEntry, type Problem, placeOf } from "../core/contents.ts";
 import { systemCode } from "../core/errors.ts";
 import { decodePath, encodePath, pathBytes, printablePath } from "../core/paths.ts";
 import type { KnownFile } from "./known.ts";
-import { modeOf, type ObservedFile } from "./observed.ts";
+import { type FileStat, modeOf, type ObservedFile } from "./observed.ts";
 import { readPieces, readSteadily, readWhole } from "./read-file.ts";
 
 /** How the base's version of a large file can be found. */
@@ -36,7 +36,7 @@ export interface TarballRequest {
 export interface Emitted {
   readonly entry: FileEntry;
   /** The stat under which it was read. */
-  readonly stat: BigIntStats;
+  readonly stat: FileStat;
   /** False: it is as the last point held it, nothing was written. */
   readonly isStored: boolean;
 }
@@ -142,7 +142,7 @@ export class Tarball {
     return this.#emitBytes(file, outcome.value, { path: file.path, mode: modeOf(outcome.stat), mtime: String(outcome.stat.mtimeNs) }, outcome.stat);
   }
 
-  async #emitBytes(_file: ObservedFile, bytes: Buffer, common: Pick<FileEntry, "path" | "mode" | "mtime">, stat: BigIntStats): Promise<Emitted> {
+  async #emitBytes(_file: ObservedFile, bytes: Buffer, common: Pick<FileEntry, "path" | "mode" | "mtime">, stat: FileStat): Promise<Emitted> {
     const entry: FileEntry = { ...common, kind: "file", size: bytes.length, sha256: hash("sha256", bytes, "hex") };
     if (this.#request.isAsKnown(entry)) return { entry, stat, isStored: false };
     this.#push(writeHeader(entry));
@@ -184,7 +184,7 @@ export class Tarball {
    * Streams the file in. When it shrinks under our hands the rest is zeros; the caller sees the changed stat and
    * reads again, and of two members with one name the later one counts.
    */
-  async #storeWhole(file: ObservedFile, descriptor: number, stat: BigIntStats): Promise<LargeReading> {
+  async #storeWhole(file: ObservedFile, descriptor: number, stat: FileStat): Promise<LargeReading> {
     const { writer } = this.#request;
     const size = Number(stat.size);
     const sum = createHash("sha256");
@@ -205,7 +205,7 @@ export class Tarball {
   }
 
   /** Undefined where a patch would not pay. */
-  #preparePatch(file: ObservedFile, descriptor: number, stat: BigIntStats, base: PatchBase): LargeReading | undefined {
+  #preparePatch(file: ObservedFile, descriptor: number, stat: FileStat, base: PatchBase): LargeReading | undefined {
     const size = Number(stat.size);
     const sum = createHash("sha256");
     const chunker = new Chunker(base.chunks.bits);
@@ -246,7 +246,7 @@ export class Tarball {
     this.#pushPadded(data);
   }
 
-  #largeEntry(file: ObservedFile, stat: BigIntStats, sha256: string): FileEntry {
+  #largeEntry(file: ObservedFile, stat: FileStat, sha256: string): FileEntry {
     const isSparse = stat.blocks * 512n < stat.size;
     return {
       path: file.path,
@@ -349,6 +349,6 @@ const zeros = Buffer.alloc(512);
 /** A patch is held in memory; a larger change is stored as the whole file, which is streamed. */
 const patchLimit = 32 << 20;
 
-function inodeOf(stat: BigIntStats): string {
+function inodeOf(stat: FileStat): string {
   return `${stat.dev}:${stat.ino}`;
 }

@@ -137,5 +137,5 @@ function suggestion(name: string, names: readonly string[]): string {
 }
 
 function quote(text: string): string {
-  return /^[A-Za-z0-9/._-][A-Za-z0-9/._:#@+=~-]*$/.test(text) && !/^(?:true|false|null|yes|no|~|[\d.+-].*)$/i.test(text) ? text : JSON.stringify(text);
+  return /^[A-Za-z0-9/._-][A-Za-z0-9/._:#@+=~-]*$/.test(text) && !text.endsWith(":") && !/^(?:true|false|null|yes|no|~|[\d.+-].*)$/i.test(text) ? text : JSON.stringify(text);
 }

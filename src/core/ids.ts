@@ -6,7 +6,10 @@ const shape = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z-([0-9a-f]{6})$/;
 const suffixLimit = 0x1000000;
 
 export function isPointId(text: string): text is PointId {
-  return shape.test(text);
+  if (!shape.test(text)) return false;
+  const time = pointTime(text);
+  // Not the 30th of February, nor 24:00: a store's ids are where new ones go on from.
+  return !Number.isNaN(time.getTime()) && text.startsWith(stamp(time));
 }
 
 /**

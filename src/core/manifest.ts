@@ -32,6 +32,8 @@ const artifactSchema = z.strictObject({
   plainSha256: sha256,
 });
 
+const countsSchema = z.strictObject({ files: size, bytes: size, changed: size, refs: size, left: size, problems: size });
+
 const manifestSchema = z.strictObject({
   format: z.literal(formatVersion),
   id: pointId,
@@ -52,7 +54,7 @@ const manifestSchema = z.strictObject({
   previousSha256: sha256.nullable(),
   tool: z.string().max(64),
   artifacts: z.array(artifactSchema).max(16),
-  counts: z.strictObject({ files: size, bytes: size, changed: size, refs: size, left: size, problems: size }),
+  counts: countsSchema,
   /** False when something changed while it was read, or could not be read: `contents` says what. */
   consistent: z.boolean(),
   screened: z.boolean(),
@@ -67,12 +69,16 @@ export type Manifest = z.infer<typeof manifestSchema>;
 /** Canonical text: the same manifest always gives the same bytes. */
 export function writeManifest(manifest: Manifest): string {
   const lines = Object.keys(manifestSchema.shape).map((key) => {
-    const value: unknown = manifest[key as keyof Manifest];
+    const value: unknown = key === "counts" ? inOrder(manifest.counts, countsSchema.shape) : manifest[key as keyof Manifest];
     if (key !== "artifacts") return `  ${JSON.stringify(key)}: ${JSON.stringify(value)}`;
-    const artifacts = manifest.artifacts.map((artifact) => `    ${JSON.stringify(artifact)}`);
+    const artifacts = manifest.artifacts.map((artifact) => `    ${JSON.stringify(inOrder(artifact, artifactSchema.shape))}`);
     return artifacts.length === 0 ? `  "artifacts": []` : `  "artifacts": [\n${artifacts.join(",\n")}\n  ]`;
   });
   return `{\n${lines.join(",\n")}\n}\n`;
+}
+
+function inOrder(value: Readonly<Record<string, unknown>>, shape: object): object {
+  return Object.fromEntries(Object.keys(shape).map((key) => [key, value[key]]));
 }
 
 /**

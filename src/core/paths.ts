@@ -65,7 +65,7 @@ export function printablePath(path: string): string {
   for (const char of path) {
     const unit = char.codePointAt(0) ?? 0;
     if (unit >= 0xdc80 && unit <= 0xdcff) text += `\\x${(unit - 0xdc00).toString(16)}`;
-    else if (unit < 0x20 || (unit >= 0x7f && unit < 0xa0) || isBidiControl(unit)) text += `\\u{${unit.toString(16)}}`;
+    else if (unit < 0x20 || (unit >= 0x7f && unit < 0xa0) || turnsText(unit)) text += `\\u{${unit.toString(16)}}`;
     else text += char;
   }
   return text;
@@ -90,13 +90,20 @@ export function isContained(path: string): boolean {
   return path.split("/").every((part) => part !== "" && part !== "." && part !== "..");
 }
 
+/** True for `.git`, also by the names that other file systems take for it: case, trailing dots, short names, what HFS+ ignores. */
+export function isGitName(name: string): boolean {
+  const plain = name.replace(/[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g, "").toLowerCase();
+  return plain.replace(/[. ]+$/, "") === ".git" || plain === "git~1";
+}
+
 function isPaired(text: string, index: number): boolean {
   const before = index > 0 ? text.charCodeAt(index - 1) : 0;
   return before >= 0xd800 && before <= 0xdbff;
 }
 
-function isBidiControl(unit: number): boolean {
-  return (unit >= 0x202a && unit <= 0x202e) || (unit >= 0x2066 && unit <= 0x2069) || unit === 0x200e || unit === 0x200f;
+/** Marks that change the direction of what follows, and the two line ends that are no control characters. */
+function turnsText(unit: number): boolean {
+  return (unit >= 0x2028 && unit <= 0x202e) || (unit >= 0x2066 && unit <= 0x2069) || unit === 0x200e || unit === 0x200f || unit === 0x061c;
 }
 
 /** Length of the valid UTF-8 sequence at `at`, 0 where there is none. */

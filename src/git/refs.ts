@@ -45,10 +45,10 @@ export function oidsInState(text: string): string[] {
 }
 
 /** The type of each object that is there; those that are not are absent from the map. No lazy fetching. */
-export async function findObjects(commonDir: string, oids: readonly string[]): Promise<Map<string, string>> {
+export async function findObjects(commonDir: string, oids: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Map<string, string>> {
   if (oids.length === 0) return new Map();
   const input = `${oids.join("\n")}\n`;
-  const output = await gitText(["--git-dir", commonDir, "cat-file", "--batch-check=%(objectname) %(objecttype)"], { input });
+  const output = await gitText(["--git-dir", commonDir, "cat-file", "--batch-check=%(objectname) %(objecttype)"], { input, env });
   const found = new Map<string, string>();
   for (const line of output.split("\n")) {
     const [oid = "", type = ""] = line.split(" ");

@@ -63,13 +63,13 @@ export async function runWorker(options: WorkerOptions): Promise<WorkerResult> {
 }
 
 /**
- * Closing the terminal or Ctrl-C in it must not end a worker that happens to share it. To be called first of all
- * in the process: Node sets these signals back to their defaults even when nohup had them ignored.
+ * Closing the terminal or Ctrl-C in it must not end a worker that happens to share it, nor what others do on these
+ * signals. To be called first of all in the process: Node sets them back to their defaults even when nohup had them ignored.
  */
 export function ignoreTerminal(): void {
   for (const signal of ["SIGHUP", "SIGINT", "SIGQUIT"] as const) {
     try {
-      process.on(signal, () => undefined);
+      process.removeAllListeners(signal).on(signal, () => undefined);
     } catch {
       // Windows has no SIGQUIT.
     }

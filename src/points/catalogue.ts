@@ -7,37 +7,72 @@ import { readArtifact } from "../archive/artifact-file.ts";
 import { type Catalogue, sortPoints } from "../core/catalogue.ts";
 import { type Contents, type ContentsRecord, foldContents, parseContents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
-import { isPointId, type PointId } from "../core/ids.ts";
+import { dayOf, isPointId, type PointId } from "../core/ids.ts";
 import { type Artifact, findArtifact, type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
 
 export interface CatalogueResult {
   readonly points: Catalogue;
-  /** Manifests that could not be read or believed, each with its error; the others still count. */
-  readonly damaged: readonly { readonly key: string; readonly error: BackupError }[];
+  readonly damaged: readonly DamagedPoint[];
 }
 
-/** All points of a store. A manifest that is damaged, or of a newer format, is named apart and hides no other. */
+/** What a listing alone shows to be wrong: a manifest that cannot be believed, an artifact that is absent or of another size. */
+export interface DamagedPoint {
+  readonly id: PointId;
+  /** Of the manifest, or of the artifact. */
+  readonly key: string;
+  /** `damaged`, or `format_newer`. */
+  readonly error: BackupError;
+}
+
+/**
+ * All points of a store. A point whose manifest is damaged, or of a newer format, is named apart and hides no other;
+ * one that lacks a part of an artifact stands in both lists, since some of it can perhaps be restored.
+ */
 export async function readCatalogue(store: Store, options: CallOptions = {}): Promise<CatalogueResult> {
-  const keys: string[] = [];
-  for await (const { key } of store.list("", options)) if (isManifestKey(key)) keys.push(key);
+  const sizes = new Map<string, number>();
+  for await (const { key, size } of store.list("", options)) sizes.set(key, size);
+  const keys = [...sizes.keys()].filter(isManifestKey).sort();
   const points: Manifest[] = [];
-  const damaged: { key: string; error: BackupError }[] = [];
+  const damaged: DamagedPoint[] = [];
   const read = async (key: string): Promise<void> => {
     try {
       const bytes = await readAll(store, key, options);
-      if (bytes !== undefined) points.push(parseManifest(bytes.toString("utf8"), key));
+      if (bytes === undefined) return;
+      const manifest = parseManifest(bytes.toString("utf8"), key);
+      points.push(manifest);
+      for (const artifact of manifest.artifacts) {
+        const place = `${dayOf(manifest.id)}/${artifact.name}`;
+        if (sizes.get(place) === artifact.size) continue;
+        // A listing made while a point was published may have missed some of it: look again.
+        const found = (await store.stat(place, options))?.size;
+        if (found !== artifact.size) damaged.push({ id: manifest.id, key: place, error: incomplete(store, artifact, found) });
+      }
     } catch (error) {
       if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
-      damaged.push({ key, error });
+      damaged.push({ id: idOf(key), key, error });
     }
   };
   for (let at = 0; at < keys.length; at += 32) await Promise.all(keys.slice(at, at + 32).map(read));
-  return { points: sortPoints(points), damaged };
+  return { points: sortPoints(points), damaged: damaged.sort((a, b) => (a.key < b.key ? -1 : 1)) };
 }
 
+/** True when the point's manifest can be read and each of its artifacts is there with its size. Reads no artifact. */
 export async function hasPoint(store: Store, id: PointId, options: CallOptions = {}): Promise<boolean> {
-  return (await store.stat(manifestKey(id), options)) !== undefined;
+  const manifest = await readManifest(store, manifestKey(id), options);
+  if (manifest === undefined) return false;
+  for (const { name, size } of manifest.artifacts) if ((await store.stat(`${dayOf(id)}/${name}`, options))?.size !== size) return false;
+  return true;
+}
+
+function incomplete(store: Store, { name, size }: Artifact, found: number | undefined): BackupError {
+  const what = found === undefined ? `${name} is missing from the store ${store.name}` : `${name} in the store ${store.name} has ${found} bytes, its manifest says ${size}`;
+  return new BackupError("damaged", what);
+}
+
+/** The point id in a manifest's key. */
+function idOf(key: string): PointId {
+  return key.slice(key.indexOf("/") + 1, -".json".length);
 }
 
 /** The manifest under a key; undefined when it is absent or cannot be believed. */

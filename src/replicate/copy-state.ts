@@ -1,5 +1,5 @@
 /** What is known of each copy on this machine: when it was last whole, and when to try it again. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { parseJson } from "../core/json.ts";
@@ -30,9 +30,15 @@ export function readCopyState(folder: string, store: string): CopyState {
   }
 }
 
+/** A store that is no longer a copy: one added under its name later begins anew. */
+export function forgetCopyState(folder: string, store: string): void {
+  rmSync(join(folder, `${store}.json`), { force: true });
+}
+
 export function writeCopyState(folder: string, store: string, state: CopyState): void {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${store}.json`);
-  writeFileSync(`${file}.${process.pid}`, `${JSON.stringify(state, null, 2)}\n`);
-  renameSync(`${file}.${process.pid}`, file);
+  // Under the lock of copying: one name, so that a run that is killed here leaves no more than one.
+  writeFileSync(`${file}.new`, `${JSON.stringify(state, null, 2)}\n`);
+  renameSync(`${file}.new`, file);
 }

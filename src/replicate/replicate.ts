@@ -5,12 +5,12 @@
 import { retryDelayMs } from "../core/backoff.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { dayOf } from "../core/ids.ts";
-import { type Manifest, manifestKey } from "../core/manifest.ts";
-import { isManifestKey, readManifest } from "../points/catalogue.ts";
+import { type Manifest, manifestKey, parseManifest, writeManifest } from "../core/manifest.ts";
+import { isManifestKey } from "../points/catalogue.ts";
 import { findIdentity, type StoreIdentity, writeIdentity } from "../points/identity.ts";
 import { copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
-import type { CallOptions, Store } from "../stores/store.ts";
+import { type CallOptions, readAll, type Store } from "../stores/store.ts";
 import { type CopyState, readCopyState, writeCopyState } from "./copy-state.ts";
 
 export interface ReplicateRequest {
@@ -40,9 +40,11 @@ export interface CopyOutcome {
   readonly hint?: string;
 }
 
-/** One outcome a copy, never the first exception. */
+/** One outcome a copy, never the first exception. Throws only when `signal` aborts, and then after the last copy has stopped. */
 export async function replicate(request: ReplicateRequest): Promise<CopyOutcome[]> {
-  return Promise.all(request.copies.map((copy) => replicateTo(copy, request)));
+  const running = request.copies.map((copy) => replicateTo(copy, request));
+  await Promise.allSettled(running);
+  return Promise.all(running);
 }
 
 async function replicateTo(copy: Store, request: ReplicateRequest): Promise<CopyOutcome> {
@@ -51,9 +53,9 @@ async function replicateTo(copy: Store, request: ReplicateRequest): Promise<Copy
   if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
     return { store: copy.name, status: "waiting", sent: 0, missing: state.missing, ...(state.error === null ? {} : { message: state.error }) };
   }
-  const progress = { missing: 0, sent: 0 };
+  const progress: Progress = { missing: state.missing, sent: 0 };
   try {
-    const newest = await send(copy, request, progress);
+    const newest = await send(copy, request, state, progress);
     const after: CopyState = { lastOkAt: now().toISOString(), newest, missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
     writeCopyState(stateFolder, copy.name, after);
     return { store: copy.name, status: "ok", sent: progress.sent, missing: 0 };
@@ -61,52 +63,82 @@ async function replicateTo(copy: Store, request: ReplicateRequest): Promise<Copy
     if (signal?.aborted === true) throw error;
     const failures = state.failures + 1;
     const nextAttemptAt = new Date(now().getTime() + retryDelayMs(failures, random())).toISOString();
-    const hint = error instanceof BackupError ? error.hint : null;
-    writeCopyState(stateFolder, copy.name, { ...state, missing: progress.missing, failures, nextAttemptAt, error: describeError(error), hint });
-    return { store: copy.name, status: "failed", sent: 0, missing: progress.missing, message: describeError(error), ...(hint === null ? {} : { hint }) };
+    const message = describeError(error);
+    const hint = error instanceof BackupError ? error.hint : "holdfast doctor";
+    try {
+      writeCopyState(stateFolder, copy.name, { ...state, missing: progress.missing, failures, nextAttemptAt, error: message, hint });
+    } catch {
+      // The outcome tells of the failure; without the note it is tried again sooner than its turn.
+    }
+    return { store: copy.name, status: "failed", sent: progress.sent, missing: progress.missing, message, hint };
   }
 }
 
-/** Gives the newest point that the copy holds afterwards. */
-async function send(copy: Store, request: ReplicateRequest, progress: { missing: number; sent: number }): Promise<string | null> {
+interface Progress {
+  /** Points that the copy lacks. */
+  missing: number;
+  sent: number;
+}
+
+/**
+ * Gives the newest point that the copy holds afterwards. A point that is damaged in the primary is not sent and
+ * does not keep the later ones from it; it is thrown at the end.
+ */
+async function send(copy: Store, request: ReplicateRequest, state: CopyState, progress: Progress): Promise<string | null> {
   const { primary, identity, texts, onEvent } = request;
   const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
   const wanted = await manifestKeys(primary, options);
-  const theirs = await findIdentity(copy, options);
-  if (theirs === undefined) await writeIdentity(copy, identity, options);
-  else if (theirs.repository !== identity.repository) {
-    throw new BackupError("store_foreign", `the store ${copy.name} holds points of another repository (${theirs.name})`);
-  }
+  await checkIdentity(copy, identity, state, options);
   await writeRecoveryFiles(copy, texts, options);
   const present = new Set(await manifestKeys(copy, options));
   const missing = wanted.filter((key) => !present.has(key));
   progress.missing = missing.length;
+  const sent: Manifest[] = [];
+  let damage: BackupError | undefined;
   for (const key of missing) {
-    // One that cannot be read here cannot be copied; verify names it, and the others go on.
-    const manifest = await readManifest(primary, key, options);
-    if (manifest !== undefined) await copyPoint(primary, copy, manifest, options);
-    progress.sent += 1;
-    onEvent?.({ store: copy.name, done: progress.sent, total: missing.length });
+    try {
+      const bytes = await readAll(primary, key, options);
+      if (bytes === undefined) continue; // removed since it was listed
+      const manifest = parseManifest(bytes.toString("utf8"), key);
+      await copyPoint(primary, copy, manifest, options);
+      sent.push(manifest);
+    } catch (error) {
+      if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
+      damage ??= error;
+    }
+    onEvent?.({ store: copy.name, done: sent.length, total: missing.length });
   }
   await copy.flush(options);
-  await checkSent(copy, primary, missing, options);
+  await checkSent(copy, sent, options);
+  progress.sent = sent.length;
+  progress.missing -= sent.length;
+  if (damage !== undefined) throw new BackupError(damage.code, `cannot be copied: ${damage.message}`, { cause: damage, hint: "holdfast points shows what is damaged; another copy may still hold it" });
   return wanted.at(-1)?.slice("YYYYMMDD/".length, -".json".length) ?? null;
 }
 
-/** What was sent must be there with its length before the copy counts. */
-async function checkSent(copy: Store, primary: Store, keys: readonly string[], options: CallOptions): Promise<void> {
-  for (const key of keys) {
-    const manifest = await readManifest(primary, key, options);
-    if (manifest === undefined) continue;
-    for (const name of [...namesOf(manifest), manifestKey(manifest.id)]) {
-      const [there, here] = [await copy.stat(name, options), await primary.stat(name, options)];
-      if (there?.size !== here?.size) throw new BackupError("store_failed", `the store ${copy.name} has ${name} with another length than it was sent`);
-    }
+/** A copy that is new gets its identity; one that was whole before and has none now may be an unmounted disk. */
+async function checkIdentity(copy: Store, identity: StoreIdentity, state: CopyState, options: CallOptions): Promise<void> {
+  const theirs = await findIdentity(copy, options);
+  if (theirs !== undefined && theirs.repository !== identity.repository) {
+    throw new BackupError("store_foreign", `the store ${copy.name} holds points of another repository (${theirs.name})`);
   }
+  if (theirs !== undefined) return;
+  if (state.lastOkAt !== null) {
+    const hint = `is the disk mounted? to begin anew there: holdfast store remove ${copy.name}, then holdfast store add ${copy.name} ${copy.url}`;
+    throw new BackupError("store_missing", `the store ${copy.name} is no longer at ${copy.url}`, { hint });
+  }
+  await writeIdentity(copy, identity, options);
 }
 
-function namesOf(manifest: Manifest): string[] {
-  return manifest.artifacts.map((artifact) => `${dayOf(manifest.id)}/${artifact.name}`);
+/** What was sent must be there with its length before the copy counts. */
+async function checkSent(copy: Store, sent: readonly Manifest[], options: CallOptions): Promise<void> {
+  for (const manifest of sent) {
+    const files = manifest.artifacts.map(({ name, size }) => ({ key: `${dayOf(manifest.id)}/${name}`, size }));
+    files.push({ key: manifestKey(manifest.id), size: Buffer.byteLength(writeManifest(manifest)) });
+    for (const { key, size } of files) {
+      if ((await copy.stat(key, options))?.size !== size) throw new BackupError("store_failed", `the store ${copy.name} does not have ${key} as it was sent`);
+    }
+  }
 }
 
 async function manifestKeys(store: Store, options: CallOptions): Promise<string[]> {

@@ -1,7 +1,8 @@
 /** Writes tracked files into a restored worktree. */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hash } from "node:crypto";
+import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathBytes } from "../core/paths.ts";
+import { encodePath, pathBytes } from "../core/paths.ts";
 import { git } from "../git/run.ts";
 import type { CallOptions } from "../stores/store.ts";
 
@@ -44,22 +45,32 @@ async function withoutAttributes(commonDir: string, run: () => Promise<unknown>)
   }
 }
 
-/** LFS pointers of a checkout whose object is in the repository: the real content takes their place, as `git lfs` would do. */
-export function smudgeLfs(commonDir: string, root: string, paths: readonly string[]): void {
-  if (!existsSync(join(commonDir, "lfs/objects"))) return;
+/**
+ * LFS pointers of a checkout whose object is in the repository: the real content takes their place, as `git lfs` would do.
+ * Gives their paths.
+ */
+export function smudgeLfs(commonDir: string, root: string, paths: readonly string[]): string[] {
+  const smudged: string[] = [];
+  if (!existsSync(join(commonDir, "lfs/objects"))) return smudged;
   for (const path of paths) {
     const file = `${root}/${path}`;
     const pointer = readPointer(file);
     if (pointer === undefined) continue;
     const object = join(commonDir, "lfs/objects", pointer.slice(0, 2), pointer.slice(2, 4), pointer);
-    if (existsSync(object)) writeFileSync(file, readFileSync(object));
+    const bytes = existsSync(object) ? readFileSync(object) : undefined;
+    if (bytes === undefined || hash("sha256", bytes, "hex") !== pointer) continue;
+    writeFileSync(encodePath(file), bytes);
+    smudged.push(path);
   }
+  return smudged;
 }
 
 /** The sha256 in an LFS pointer file (github.com/git-lfs/git-lfs, docs/spec.md), or undefined. */
 function readPointer(file: string): string | undefined {
   try {
-    const text = readFileSync(file, "latin1");
+    const stat = lstatSync(encodePath(file));
+    if (!stat.isFile() || stat.size > 1024) return undefined;
+    const text = readFileSync(encodePath(file), "latin1");
     if (text.length > 1024 || !text.startsWith("version https://git-lfs.github.com/spec/")) return undefined;
     return /^oid sha256:([0-9a-f]{64})$/m.exec(text)?.[1];
   } catch {

@@ -5,6 +5,7 @@ import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { decodePath, encodePath, printablePath } from "../core/paths.ts";
 import { readHead, readRefs } from "../git/refs.ts";
 import type { IndexEntry } from "../git/index-entries.ts";
+import { microsOf } from "./safe-folder.ts";
 import { destinationOf, inertFolder, type TargetLayout } from "./place.ts";
 
 export interface Difference {
@@ -51,7 +52,9 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
       continue;
     }
     const isInert = place.path.startsWith(`${inertFolder}/`);
-    compareStat(entry, stat, isInert || (area === "git" && entry.kind === "folder"), differ);
+    // git touches a shared index whenever it reads the index that goes with it.
+    const isTouched = area === "git" && (entry.kind === "folder" || /(?:^|\/)sharedindex\.[^/]*$/.test(path));
+    compareStat(entry, stat, isInert || isTouched, differ);
     if (entry.kind === "file" && stat.isFile()) {
       bytes += Number(stat.size);
       inodes.set(entry.path, stat.ino);
@@ -92,7 +95,7 @@ function compareStat(entry: FileEntry, stat: BigIntStats, isLoose: boolean, diff
   if (isLoose) return;
   if (entry.kind === "file" && entry.size !== undefined && BigInt(entry.size) !== stat.size) differ("has another size");
   if (entry.kind !== "symlink" && (Number(stat.mode) & 0o7777) !== entry.mode) differ("has another mode");
-  if (stat.mtimeNs / 1000n !== BigInt(entry.mtime) / 1000n) differ("has another time");
+  if (microsOf(stat.mtimeNs) !== microsOf(BigInt(entry.mtime))) differ("has another time");
 }
 
 function readTarget(path: string): string {

@@ -19,7 +19,7 @@ const harmless: readonly RegExp[] = [
   /^core\.(filemode|ignorecase|precomposeunicode|symlinks|autocrlf|eol|safecrlf|sparsecheckout|sparsecheckoutcone|logallrefupdates|quotepath|abbrev|checkstat|trustctime|splitindex|untrackedcache|compression|bigfilethreshold|preloadindex|sharedrepository)$/,
   /^extensions\.(partialclone|worktreeconfig)$/,
   /^submodule\.(.*\.)?(url|active|branch|ignore|recurse)$/,
-  /^(pull|push|fetch|merge|rebase|status|color|gc|pack|index|feature|rerere|init|log|format|tag|advice|column|diff|stash|rebase)\.(rebase|ff|default|followtags|autosetupremote|prune|prunetags|parallel|conflictstyle|autosquash|autostash|updaterefs|showuntrackedfiles|short|branch|ui|auto|threads|version|manyfiles|enabled|defaultbranch|date|decorate|pretty|sort|gpgsign|algorithm|renames|context)$/,
+  /^(pull|push|fetch|merge|rebase|status|color|gc|pack|index|feature|rerere|init|log|format|tag|advice|column|diff|stash|commit|maintenance)\.(rebase|ff|default|followtags|autosetupremote|prune|prunetags|parallel|conflictstyle|autosquash|autostash|updaterefs|showuntrackedfiles|short|branch|ui|auto|threads|version|manyfiles|enabled|defaultbranch|date|decorate|pretty|sort|gpgsign|algorithm|renames|context)$/,
 ];
 
 export interface ConfigOutcome {
@@ -31,9 +31,12 @@ export interface ConfigOutcome {
 export async function applyConfig(gitDir: string): Promise<ConfigOutcome> {
   const captured = join(gitDir, inertFolder, "config");
   if (!existsSync(captured)) return { leftOut: [] };
-  const { stdout } = await git(["config", "--file", captured, "--no-includes", "--list", "-z"], { okCodes: [0, 1, 128] });
+  const { code, stdout } = await git(["config", "--file", captured, "--no-includes", "--list", "-z"], { okCodes: [0, 1, 128] });
+  // git cannot read all of it: what it would make of the rest is not known.
+  if (code !== 0) return { leftOut: ["config"] };
+  // Values are bytes: latin1 keeps them exact.
   const settings = stdout
-    .toString("utf8")
+    .toString("latin1")
     .split("\0")
     .filter((item) => item !== "")
     .map((item) => {
@@ -45,20 +48,21 @@ export async function applyConfig(gitDir: string): Promise<ConfigOutcome> {
     await copyFile(captured, join(gitDir, "config"));
     return { leftOut: [] };
   }
-  const existing = (await git(["config", "--file", join(gitDir, "config"), "--list", "-z"])).stdout.toString("utf8");
+  const existing = (await git(["config", "--file", join(gitDir, "config"), "--list", "-z"])).stdout.toString("latin1");
   const own = existing.split("\0").flatMap((item) => {
     const [key = "", value] = [item.split("\n")[0] ?? "", item.slice(item.indexOf("\n") + 1)];
     return /^(core\.(repositoryformatversion|bare)|extensions\.(objectformat|refstorage))$/.test(key) ? [{ key, value }] : [];
   });
   const needsExtensions = kept.some(({ key }) => key.startsWith("extensions."));
   const base = own.map((item) => (item.key === "core.repositoryformatversion" && needsExtensions ? { ...item, value: "1" } : item));
-  await writeFile(join(gitDir, "config"), [...base, ...kept].map(({ key, value }) => configLine(key, value)).join(""));
+  await writeFile(join(gitDir, "config"), [...base, ...kept].map(({ key, value }) => configLine(key, value)).join(""), "latin1");
   const applied = new Set([...base, ...kept].map(({ key }) => key));
-  return { leftOut: [...new Set(settings.map(({ key }) => key))].filter((key) => !applied.has(key) && !isImplied(key)) };
+  const left = new Set(settings.map(({ key }) => key).filter((key) => !applied.has(key) && !isImplied(key)));
+  return { leftOut: [...left].map((key) => Buffer.from(key, "latin1").toString("utf8")) };
 }
 
 function isHarmless(key: string, value: string | undefined): boolean {
-  if (/^remote\..*\.(url|pushurl)$/.test(key) && /^(ext|fd)::|^-/.test(value ?? "")) return false;
+  if (/^(remote|submodule)\..*\.(url|pushurl)$/.test(key) && /^(ext|fd)::|^-/.test(value ?? "")) return false;
   const section = key.indexOf(".");
   const name = key.lastIndexOf(".");
   const lower = key.slice(0, section).toLowerCase() + key.slice(section, name) + key.slice(name).toLowerCase();

@@ -8,6 +8,7 @@
 
 import { placeOf } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
+import { isGitName } from "../core/paths.ts";
 
 export interface TargetLayout {
   /** The restored main worktree; of a bare repository the repository itself. */
@@ -32,38 +33,37 @@ export function destinationOf(entry: string, layout: TargetLayout): Destination 
   if (area === "tracked") return undefined;
   const root = worktree === "" ? layout.root : layout.worktrees.get(worktree);
   if (root === undefined) return undefined;
+  if (root === layout.gitDir) throw hostile(path); // a bare repository has no files of its own
   // The repository's own .git never comes through the files of a worktree; nested ones do.
-  if (isGitName(path.split("/")[0] ?? ""))
-    throw new BackupError("hostile", `the point wants to write ${JSON.stringify(path)} into the git directory`);
+  if (isGitName(path.split("/")[0] ?? "")) throw hostile(path);
   return { root, path };
 }
 
 function gitDestination(path: string, gitDir: string): Destination | undefined {
   const parts = path.split("/");
-  const top = parts[0] ?? "";
+  // Where case does not count, another spelling is the same file.
+  const top = (parts[0] ?? "").toLowerCase();
   if (top.startsWith("holdfast")) return undefined; // facts for restore.sh
-  if (["objects", "refs", "packed-refs", "reftable", "commondir", "gitdir"].includes(top.toLowerCase())) {
-    throw new BackupError("hostile", `the point wants to write ${JSON.stringify(path)} into the git directory`);
-  }
+  if (["objects", "refs", "packed-refs", "reftable", "commondir", "gitdir"].includes(top)) throw hostile(path);
   if (top === "worktrees") {
-    const name = parts[2] ?? "";
+    const name = (parts[2] ?? "").toLowerCase();
     // Where a linked worktree lies is decided anew.
     return name === "gitdir" || name === "commondir" ? undefined : isInert(parts.slice(2)) ? inert(path, gitDir) : { root: gitDir, path };
   }
   return isInert(parts) ? inert(path, gitDir) : { root: gitDir, path };
 }
 
-/** Configuration and hooks can run commands: they are kept beside, not put to work. */
+/** Configuration and hooks can run commands, and a `commondir` says where to find them: they are kept beside, not put to work. */
 function isInert(parts: readonly string[]): boolean {
   const names = parts.map((part) => part.toLowerCase());
   if (names[0] === "hooks" || names[0] === "config" || names[0] === "config.worktree") return true;
-  return names[0] === "modules" && (names.includes("hooks") || names.at(-1) === "config" || names.at(-1) === "config.worktree");
+  return names[0] === "modules" && (names.includes("hooks") || ["config", "config.worktree", "commondir"].includes(names.at(-1) ?? ""));
+}
+
+function hostile(path: string): BackupError {
+  return new BackupError("hostile", `the point wants to write ${JSON.stringify(path)} into the git directory`);
 }
 
 function inert(path: string, gitDir: string): Destination {
   return { root: gitDir, path: `${inertFolder}/${path}` };
-}
-
-function isGitName(name: string): boolean {
-  return name.toLowerCase().replace(/[. ]+$/, "") === ".git" || name.toLowerCase() === "git~1";
 }

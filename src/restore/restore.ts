@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { findArtifact } from "../core/manifest.ts";
-import { encodePath } from "../core/paths.ts";
+import { encodePath, printablePath, splitPaths } from "../core/paths.ts";
 import { type IndexEntry, readIndex } from "../git/index-entries.ts";
 import { git } from "../git/run.ts";
 import { openArtifact, readContents } from "../points/catalogue.ts";
@@ -107,7 +107,7 @@ async function restoreCommit(request: RestoreRequest, contents: Contents, layout
   onProgress?.("checkout");
   await checkoutCommit({ gitDir: layout.gitDir, root: layout.root }, plan.oid, plan.branch, request);
   const index = await readIndexOf({ gitDir: layout.gitDir, root: layout.root });
-  smudgeLfs(layout.gitDir, layout.root, index.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path));
+  const smudged = smudgeLfs(layout.gitDir, layout.root, index.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path));
   if (plan.paths.length > 0) removeUnselected(layout.root, index, plan.selects);
   onProgress?.("files");
   const untracked = new Map([...files].filter(([path]) => placeOf(path).area !== "git"));
@@ -121,7 +121,7 @@ async function restoreCommit(request: RestoreRequest, contents: Contents, layout
     indexes: new Map(),
     objectFormat: contents.header.objectFormat,
   });
-  const tracked = plan.paths.length > 0 ? [] : await differencesFromCommit(layout, plan.oid);
+  const tracked = plan.paths.length > 0 ? [] : await differencesFromCommit(layout, plan.oid, new Set(smudged));
   return {
     comparison: { ...comparison, files: comparison.files + index.length, differences: [...comparison.differences, ...tracked] },
     skipped: [...beside.skipped, ...unpacker.skipped].filter((path) => placeOf(path).area === "untracked").map((path) => placeOf(path).path),
@@ -247,13 +247,12 @@ async function readIndexOf({ gitDir, root }: { gitDir: string; root: string }): 
   return readIndex(root, ["--git-dir", gitDir, "--work-tree", root]);
 }
 
-async function differencesFromCommit(layout: TargetLayout, oid: string): Promise<{ path: string; what: string }[]> {
+/** `smudged`: their real content stands there, checked against the sha256 in the commit. */
+async function differencesFromCommit(layout: TargetLayout, oid: string, smudged: ReadonlySet<string>): Promise<{ path: string; what: string }[]> {
   const { stdout } = await git(["--git-dir", layout.gitDir, "--work-tree", layout.root, "diff-index", "--name-only", "-z", oid], { cwd: layout.root });
-  return stdout
-    .toString("utf8")
-    .split("\0")
-    .filter((path) => path !== "")
-    .map((path) => ({ path, what: "differs from the commit" }));
+  return splitPaths(stdout)
+    .filter((path) => !smudged.has(path))
+    .map((path) => ({ path: printablePath(path), what: "differs from the commit" }));
 }
 
 function removeUnselected(root: string, index: readonly IndexEntry[], selects: (entry: string) => boolean): void {

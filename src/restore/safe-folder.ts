@@ -52,7 +52,9 @@ export class SafeFolder {
   /** Removes what stands at the path, so that it can be written anew. */
   clear(path: string): void {
     rmSync(this.at(path), { recursive: true, force: true });
-    if (this.#checked.delete(path)) for (const known of this.#checked) if (known.startsWith(`${path}/`)) this.#checked.delete(known);
+    // All of them: where case or Unicode forms do not count, the folder is known under another spelling.
+    this.#checked.clear();
+    this.#checked.add("");
   }
 
   /** A new file, for writing; an old one at this path is removed first. */
@@ -101,8 +103,14 @@ export function touchLink(path: string | Buffer, mtimeNs: string): void {
  * its rounding, so the restored time is right to the microsecond.
  */
 export function secondsOf(mtimeNs: string): number {
-  const micros = BigInt(mtimeNs) / 1000n;
-  return (Number(micros) + 0.5) / 1e6;
+  const micros = microsOf(BigInt(mtimeNs));
+  // Away from zero: libuv cuts towards it.
+  return (Number(micros) + (micros < 0n ? -0.5 : 0.5)) / 1e6;
+}
+
+/** Floored. */
+export function microsOf(nanos: bigint): bigint {
+  return nanos / 1000n - (nanos < 0n && nanos % 1000n !== 0n ? 1n : 0n);
 }
 
 /** Writes all of the bytes; where `holes` is set, runs of zeros are skipped, not written. */

@@ -1,10 +1,10 @@
 /** Unpacks the tarballs of a chain, base first, straight into the target: only what the last point holds is written. */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, openSync, readSync } from "node:fs";
 import { type TarMember, TarReader } from "../archive/tar-read.ts";
-import type { FileEntry } from "../core/contents.ts";
+import { type FileEntry, placeOf } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
-import { decodePath, parentOf } from "../core/paths.ts";
-import { type Destination, destinationOf, type TargetLayout } from "./place.ts";
+import { decodePath, isContained, parentOf } from "../core/paths.ts";
+import { type Destination, destinationOf, inertFolder, type TargetLayout } from "./place.ts";
 import { SafeFolder, settle, touchLink, writeAll } from "./safe-folder.ts";
 
 export interface UnpackRequest {
@@ -61,6 +61,10 @@ export class Unpacker {
       folder.folder(destination.path);
       return undefined;
     }
+    if (member.kind === "symlink" && placeOf(member.path).area === "git" && !staysInside(destination.path, member.target ?? "")) {
+      this.skipped.add(member.path);
+      return undefined;
+    }
     this.#written.add(member.path);
     if (member.kind === "symlink") {
       folder.symlink(destination.path, member.target ?? "");
@@ -107,7 +111,7 @@ export class Unpacker {
     const folder = this.#folder(destination.root);
     const broken = (): BackupError => new BackupError("damaged", `${name} has a patch for ${JSON.stringify(entry)} that does not fit`);
     if (!this.#written.has(entry)) throw broken();
-    const old = openSync(folder.at(destination.path), "r");
+    const old = this.#openOld(folder.at(destination.path), broken);
     // A short name of its own: the file's may have all the 255 bytes that a name can have.
     const temporary = [parentOf(destination.path), ".holdfast-patch"].filter((part) => part !== "").join("/");
     const next = folder.create(temporary);
@@ -128,6 +132,15 @@ export class Unpacker {
     }
     settle(next, patch.mode, patch.mtime);
     folder.replace(temporary, destination.path);
+  }
+
+  /** The version to patch is a file that we wrote: a symlink in its place would lend us bytes from outside. */
+  #openOld(path: string | Buffer, broken: () => BackupError): number {
+    try {
+      return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+    } catch {
+      throw broken();
+    }
   }
 
   #destination(entry: string): Destination | undefined {
@@ -182,6 +195,16 @@ class FileSink implements Sink {
   end(): void {
     settle(this.#descriptor, this.#member.mode, this.#member.mtime);
   }
+}
+
+/**
+ * git writes through symlinks in its directory (FETCH_HEAD, logs/, COMMIT_EDITMSG): one that leads out would let a later
+ * `git fetch` write there. Its parents are real folders, so a target of leading `..` and then names cannot lead out unseen.
+ */
+function staysInside(path: string, target: string): boolean {
+  if (path.startsWith(`${inertFolder}/`)) return true;
+  const up = /^(?:\.\.\/)*/.exec(target)?.[0] ?? "";
+  return up.length / 3 < path.split("/").length && isContained(target.slice(up.length).replace(/\/$/, ""));
 }
 
 function parseSteps(text: Buffer, broken: () => BackupError): { from: "base" | "data"; offset: number; length: number }[] {

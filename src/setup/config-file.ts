@@ -33,7 +33,7 @@ export function settings(folder: string, environment: NodeJS.ProcessEnv): Readon
 
 /** Writes the file whole or not at all, and lists it in `info/exclude` unless git ignores or tracks it already. */
 export function writeConfigFile(repository: Repository, path: string, config: Config): void {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}.new`;
   writeFileSync(temporary, writeConfig(config));
   renameSync(temporary, path);
   if (path !== join(configFolder(repository), configName)) return;

@@ -30,6 +30,10 @@ export interface StateLayout {
   readonly branches: string;
   /** A folder: what the last capture saw, the stat cache and the last point. */
   readonly captureState: string;
+  /** The id that the stores of this repository carry. */
+  readonly repositoryId: string;
+  /** Empty; its time is when leftovers of killed runs were last looked for. */
+  readonly swept: string;
   /** A file per other store: what is known of that copy. */
   readonly copies: string;
 }
@@ -55,6 +59,8 @@ export function stateLayout(stateDir: string): StateLayout {
     mirrors: at("mirrors"),
     branches: at("branches"),
     captureState: at("capture"),
+    repositoryId: at("repository"),
+    swept: at("swept"),
     copies: at("copies"),
   };
 }

@@ -1,4 +1,5 @@
 /** What would be lost now? Facts in, judgement out. Pure. */
+import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 
 export interface StatusFacts {
@@ -7,7 +8,10 @@ export interface StatusFacts {
   readonly points: readonly Manifest[] | undefined;
   /** Why the primary cannot be read. */
   readonly storeError?: string;
-  readonly damagedManifests: number;
+  /** Points of the primary that a listing shows to be damaged: a manifest that cannot be read, an artifact that is cut short or gone. */
+  readonly damaged: readonly PointId[];
+  /** Why the last attempt to make a point failed; null when it did not. */
+  readonly lastFailure: string | null;
   /** Changes since the last point; undefined when they are not known. */
   readonly unsaved: { readonly files: number; readonly refs: number } | undefined;
   readonly hooks: "firing" | "partly" | "missing";
@@ -51,7 +55,9 @@ export function assess(facts: StatusFacts): Assessment {
   const last = facts.points?.at(-1);
   if (facts.points === undefined) find(facts.storeError ?? "the store cannot be read", "is the disk mounted? restore-from-git --from STORE reads another copy");
   else if (last === undefined) find("there is no point yet", "holdfast backup");
-  if (facts.damagedManifests > 0) find(`${facts.damagedManifests} points of the store cannot be read`, "holdfast points");
+  const [damaged, ...others] = facts.damaged;
+  if (damaged !== undefined) find(`point ${damaged}${others.length === 0 ? " is" : ` and ${others.length} more are`} damaged`, "holdfast points");
+  if (facts.points !== undefined && facts.lastFailure !== null) find(`the last point could not be made: ${facts.lastFailure}`, "holdfast backup");
   if (last !== undefined && !last.consistent) find("the last point is partial: something could not be read", `holdfast show ${last.id}`);
   if (facts.hooks !== "firing") find(facts.hooks === "missing" ? "no hooks are installed: nothing happens by itself" : "some hooks do not fire", "holdfast hooks install");
   const unsaved = (facts.unsaved?.files ?? 0) + (facts.unsaved?.refs ?? 0);

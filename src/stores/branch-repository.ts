@@ -3,12 +3,13 @@
  * Its calls are short and are not interrupted half-way; the store looks at its signal between them.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { isPointId } from "../core/ids.ts";
-import { git, gitConversation, gitFind, gitText, withoutCredentials } from "../git/run.ts";
+import { type GitResult, git, gitConversation, gitFind, gitText, withoutCredentials } from "../git/run.ts";
 import { type BranchFile, type BranchFiles, parseFiles, pathsOf } from "./branch-files.ts";
 
 /** Ref, and its new oid; null deletes. With `from` the ref must stand there (null: must not exist). */
@@ -42,6 +43,8 @@ export class BranchRepository {
     if ((await gitFind(["config", "--file", join(this.gitDir, "config"), "holdfast.ready"])) === "true") return;
     await this.#run(async () => {
       await mkdir(this.gitDir, { recursive: true, mode: 0o700 });
+      // Left by a run that was killed while it made the repository.
+      for (const name of ["config.lock", "HEAD.lock"]) await rm(join(this.gitDir, name), { force: true });
       await git(["init", "--quiet", "--bare", "--template=", `--object-format=${this.objectFormat}`, this.gitDir]);
       await git(["symbolic-ref", "HEAD", `refs/heads/${branch}`], { cwd: this.gitDir });
       for (const [key, value] of settings) await git(["config", key, value], { cwd: this.gitDir });
@@ -72,9 +75,9 @@ export class BranchRepository {
       const expected = from === undefined ? "" : ` ${from ?? zero}`;
       return to === null ? `delete ${ref}${expected}` : `update ${ref} ${to}${expected}`;
     });
-    const { code, stderr } = await this.#run(() =>
-      git(["update-ref", "--stdin"], { cwd: this.gitDir, input: `${lines.join("\n")}\n`, okCodes: [0, 128] }),
-    );
+    const attempt = (): Promise<GitResult> => git(["update-ref", "--stdin"], { cwd: this.gitDir, input: `${lines.join("\n")}\n`, okCodes: [0, 128] });
+    let { code, stderr } = await this.#run(attempt);
+    while (code !== 0 && (await outlived(stderr))) ({ code, stderr } = await this.#run(attempt));
     if (code === 0) return true;
     if (/cannot lock ref .*(is at|already exists|unable to resolve|File exists)/s.test(stderr)) return false;
     throw this.#failure(stderr);
@@ -154,6 +157,19 @@ export class BranchRepository {
     const code = isFull ? "store_full" : isDenied ? "store_unwritable" : "store_failed";
     return new BackupError(code, `the store ${this.#storeName} (${this.gitDir}): ${withoutCredentials(words.trim())}`, { cause });
   }
+}
+
+/** A git that holds a ref of ours does so for milliseconds; a lock file older than this was left by one that was killed. */
+const staleRefLockMs = 5_000;
+
+/** True when the lock that git met is gone by now, or may go on its own: try again. */
+async function outlived(stderr: string): Promise<boolean> {
+  const lock = /Unable to create '(.+\.lock)': File exists/.exec(stderr)?.[1];
+  if (lock === undefined) return false;
+  const modifiedAt = await stat(lock).then(({ mtimeMs }) => mtimeMs, () => undefined); // gone meanwhile
+  if (modifiedAt !== undefined && Math.abs(Date.now() - modifiedAt) > staleRefLockMs) await rm(lock, { force: true });
+  else if (modifiedAt !== undefined) await delay(100);
+  return true;
 }
 
 /** Artifacts are compressed already, and must be on disk when a flush returns. `holdfast.ready` is written last. */

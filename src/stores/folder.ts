@@ -52,12 +52,7 @@ export class FolderStore implements LocalStore {
     if ((await this.stat(key)) === undefined) return undefined;
     const { range } = options;
     if (range?.length === 0) return emptyStream();
-    const window = range === undefined ? {} : { start: range.offset, end: range.offset + range.length - 1 };
-    return createReadStream(this.fileOf(key), {
-      highWaterMark: 1 << 20,
-      ...window,
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    });
+    return this.#read(key, options);
   }
 
   async stat(key: string): Promise<StoreEntry | undefined> {
@@ -92,6 +87,15 @@ export class FolderStore implements LocalStore {
         const stat = await lstat(path).catch(() => undefined);
         if (stat !== undefined && now.getTime() - stat.mtimeMs > leftoverAgeMs) await rm(path, { recursive: true, force: true });
       }
+    }
+  }
+
+  async *#read(key: string, { range, signal }: CallOptions & { readonly range?: Range }): AsyncIterable<Uint8Array> {
+    const window = range === undefined ? {} : { start: range.offset, end: range.offset + range.length - 1 };
+    try {
+      yield* createReadStream(this.fileOf(key), { highWaterMark: 1 << 20, ...window, ...(signal === undefined ? {} : { signal }) });
+    } catch (error) {
+      throw signal?.aborted === true ? signal.reason : this.#translate(error, `read ${key} from`);
     }
   }
 

@@ -1,8 +1,15 @@
 /** The use cases as the faces call them, with everything wired. This one: points of the living repository. */
+import { statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { type App, dataFolder, folderStores, now, primaryStore, randomSuffix, version } from "../app.ts";
 import type { PointResult } from "../capture/make-point.ts";
+import { BackupError, describeError } from "../core/errors.ts";
 import type { PointKind } from "../core/manifest.ts";
+import { readIdentity } from "../points/identity.ts";
+import { clearOrphans } from "../points/leftovers.ts";
+import { configFolder, settings } from "../setup/config-file.ts";
+import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
+import type { FolderStore } from "../stores/folder.ts";
 
 export interface PointOptions {
   readonly kind: PointKind;
@@ -15,15 +22,25 @@ export interface PointOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Makes a point in the primary store, under the repository's lock. */
+/** Makes a point in the primary store, under the repository's lock. What failed is in the run log too, for status. */
 export async function makePointNow(app: App, options: PointOptions): Promise<PointResult> {
+  try {
+    return await makePointLocked(app, options);
+  } catch (error) {
+    const isInterrupted = options.signal?.aborted === true;
+    if (!isInterrupted) app.log.write("point_failed", { kind: options.kind, code: error instanceof BackupError ? error.code : "internal", message: describeError(error) });
+    throw error;
+  }
+}
+
+async function makePointLocked(app: App, options: PointOptions): Promise<PointResult> {
   const [{ acquireLock }, { makePoint }, { KnownState }] = await Promise.all([
     import("../state/lock.ts"),
     import("../capture/make-point.ts"),
     import("../capture/known.ts"),
   ]);
   const store = primaryStore(app);
-  const { kind, isAsked, isFull = false, retention = "policy", waitMs = 10 * 60_000, ...rest } = options;
+  const { kind, isAsked, isFull = false, retention = "policy", waitMs = lockWaitMs(app), ...rest } = options;
   await using _lock = await acquireLock(app.state.lock, {
     purpose: "making a point",
     waitMs,
@@ -31,7 +48,9 @@ export async function makePointNow(app: App, options: PointOptions): Promise<Poi
     ...(options.signal === undefined ? {} : { signal: options.signal }),
   });
   const startedAt = now();
-  await store.clearLeftovers(startedAt);
+  const identity = await readIdentity(store, options);
+  refuseForeignStore(app.state, identity, store.url);
+  await clearLeftovers(app, store, startedAt);
   const result = await makePoint({
     repository: app.repository,
     name: app.name,
@@ -49,10 +68,29 @@ export async function makePointNow(app: App, options: PointOptions): Promise<Poi
     random: randomSuffix,
     ...rest,
   });
+  rememberRepositoryId(app.state, identity.repository);
   const ms = now().getTime() - startedAt.getTime();
   if (result.status === "made") app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
   else app.log.write("point_unchanged", { last: result.last, ms });
   return result;
+}
+
+/** Minutes are no wonder for a first point; a script that would rather be told sets HOLDFAST_LOCK_WAIT. */
+function lockWaitMs(app: App): number {
+  const text = settings(configFolder(app.repository), app.environment)["HOLDFAST_LOCK_WAIT"];
+  if (text === undefined) return 10 * 60_000;
+  if (!/^\d{1,6}$/.test(text)) throw new BackupError("usage", `HOLDFAST_LOCK_WAIT should be seconds: ${JSON.stringify(text)} is not`, { hint: "HOLDFAST_LOCK_WAIT=60" });
+  return Number(text) * 1000;
+}
+
+/** What killed runs left in the primary: looked for once an hour, since it lists the whole store. */
+async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<void> {
+  const sweptAt = statSync(app.state.swept, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (Math.abs(at.getTime() - sweptAt) < 60 * 60_000) return;
+  await store.clearLeftovers(at);
+  const cleared = await clearOrphans(store, at);
+  if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
+  writeFileSync(app.state.swept, "");
 }
 
 /** What changed since the last point. */

@@ -4,7 +4,7 @@ import { chainOf, findPoint } from "../core/catalogue.ts";
 import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
-import { type CatalogueResult, readCatalogue, readContents } from "../points/catalogue.ts";
+import { type CatalogueResult, type DamagedPoint, readCatalogue, readContents } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import type { Store } from "../stores/store.ts";
 
@@ -13,6 +13,12 @@ export async function readPoints(app: App, nameOrUrl?: string): Promise<Catalogu
   const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
   await readIdentity(store);
   return { ...(await readCatalogue(store)), store };
+}
+
+/** Throws why it cannot be read, where `prefix` means a point whose manifest is damaged or of a newer format. */
+export function throwIfDamaged(prefix: string, damaged: readonly DamagedPoint[]): void {
+  const found = prefix.length < 8 ? undefined : damaged.find(({ id }) => id.startsWith(prefix));
+  if (found !== undefined) throw found.error;
 }
 
 export interface PointView {
@@ -24,8 +30,9 @@ export interface PointView {
 
 /** The point that a prefix or `latest` means, with what is in it. Throws `unknown_point`, `ambiguous`. */
 export async function readPoint(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<PointView> {
-  const { points, store } = await readPoints(app, nameOrUrl);
+  const { points, damaged, store } = await readPoints(app, nameOrUrl);
   const point = findPoint(prefix, points);
+  if (point === undefined) throwIfDamaged(prefix, damaged);
   if (point === undefined) throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
   const chain = chainOf(point, points);
   return { point, chain, contents: await readContents(store, chain, { signal }) };

@@ -1,6 +1,6 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
 import { join } from "node:path";
-import { type App, createPrimary, folderStores, openApp, proposedStore } from "../app.ts";
+import { type App, createPrimary, createStoreFolder, folderStores, openApp, proposedStore } from "../app.ts";
 import type { Config, StoreConfig } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
@@ -47,6 +47,10 @@ export async function protect(app: App, wish: ProtectWish, options: { signal: Ab
   if (primary === undefined) throw new BackupError("internal", "no folder was chosen for the store");
   options.onStep("store");
   await createPrimary(app, primary.path);
+  for (const url of wish.stores) {
+    const location = parseStoreUrl(url);
+    if (location.kind === "folder") await createStoreFolder(app, location.path);
+  }
   if (JSON.stringify(config) !== JSON.stringify(app.config) || !app.configFile.exists) writeConfigFile(app.repository, app.configFile.path, config);
   const ready = await openApp(app.repository.here.root ?? app.repository.commonDir, app.environment);
   options.onStep("hooks");

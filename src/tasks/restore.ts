@@ -5,11 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { App } from "../app.ts";
 import type { Manifest } from "../core/manifest.ts";
+import type { DamagedPoint } from "../points/catalogue.ts";
 import { executeInPlace, type InPlacePlan, makeStaging, planInPlace } from "../restore/in-place.ts";
 import { type Resolved, resolve } from "../restore/resolve.ts";
 import { type RestoreResult, restore } from "../restore/restore.ts";
 import type { Store } from "../stores/store.ts";
-import { readPoints } from "./points.ts";
+import { readPoints, throwIfDamaged } from "./points.ts";
 
 export interface RestoreWish {
   readonly what: string | undefined;
@@ -23,12 +24,16 @@ export interface RestoreWish {
 export interface FoundRestore extends Resolved {
   readonly store: Store;
   readonly points: readonly Manifest[];
+  /** What the listing of the store showed to be damaged, asked for or not. */
+  readonly damaged: readonly DamagedPoint[];
 }
 
 export async function findRestore(app: App, wish: RestoreWish, signal: AbortSignal): Promise<FoundRestore> {
-  const { points, store } = await readPoints(app, wish.from);
+  const { points, damaged, store } = await readPoints(app, wish.from);
+  const { what } = wish;
+  if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) throwIfDamaged(what, damaged);
   const resolved = await resolve({ ...wish, store, catalogue: points, commonDir: app.repository.commonDir, signal });
-  return { ...resolved, store, points };
+  return { ...resolved, store, points, damaged };
 }
 
 /** A new folder for a restore that was given none. */

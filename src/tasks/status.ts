@@ -7,6 +7,7 @@ import { readStates } from "../mirror/queue.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
+import { readRunLog } from "../state/run-log.ts";
 import { type Assessment, assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
 import { planPoint, type PointPlan } from "./point.ts";
 
@@ -24,6 +25,7 @@ export async function readStatus(app: App): Promise<Status> {
     now: now(),
     ...points,
     unsaved: unsaved?.known === true ? { files: unsaved.files, refs: unsaved.refs } : undefined,
+    lastFailure: readLastFailure(app),
     hooks: isFiring ? "firing" : isMissing ? "missing" : "partly",
     copies: readCopies(app),
     mirrors,
@@ -31,18 +33,24 @@ export async function readStatus(app: App): Promise<Status> {
   return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
 }
 
-async function readPrimary(app: App): Promise<Pick<StatusFacts, "points" | "storeError" | "damagedManifests"> & { store: string | undefined }> {
+async function readPrimary(app: App): Promise<Pick<StatusFacts, "points" | "storeError" | "damaged"> & { store: string | undefined }> {
   let store: string | undefined;
   try {
     const primary = primaryStore(app);
     store = primary.url;
     await readIdentity(primary);
     const { points, damaged } = await readCatalogue(primary);
-    return { points, damagedManifests: damaged.length, store };
+    return { points, damaged: [...new Set(damaged.map(({ id }) => id))], store };
   } catch (error) {
     if (!(error instanceof BackupError)) throw error;
-    return { points: undefined, storeError: error.message, damagedManifests: 0, store };
+    return { points: undefined, storeError: error.message, damaged: [], store };
   }
+}
+
+/** By the run log: a hook's worker has nobody to tell. */
+function readLastFailure(app: App): string | null {
+  const last = readRunLog(app.state.root, 500).findLast(({ event }) => event === "point_made" || event === "point_unchanged" || event === "point_failed");
+  return last?.event === "point_failed" ? String(last.facts["message"] ?? "for a reason that was not noted") : null;
 }
 
 async function readPlan(app: App): Promise<PointPlan | undefined> {

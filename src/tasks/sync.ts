@@ -3,6 +3,10 @@ import { type App, copyStores, now, primaryStore, random, recoveryTexts } from "
 import type { MirrorOutcome } from "../mirror/outcome.ts";
 import type { MirrorCheck } from "../mirror/mirror.ts";
 import type { CopyOutcome } from "../replicate/replicate.ts";
+import { refuseForeignStore } from "../state/repository-id.ts";
+import type { Store } from "../stores/store.ts";
+import { BackupError } from "../core/errors.ts";
+import { FolderStore } from "../stores/folder.ts";
 
 export interface SyncOptions {
   /** Try what failed before at once, whatever its turn. */
@@ -18,10 +22,14 @@ export interface SyncResult {
   readonly mirrors: readonly MirrorOutcome[];
 }
 
-/** Brings every copy and mirror up to date, all of them side by side. One that fails is an outcome, not an exception. */
+/**
+ * Brings every copy and mirror up to date, all of them side by side. One that fails is an outcome, not an exception.
+ * Where the primary itself cannot be read it throws, and only after the mirrors have had their turn.
+ */
 export async function syncAll(app: App, options: SyncOptions): Promise<SyncResult> {
-  const [copies, mirrors] = await Promise.all([syncCopies(app, options), syncMirrors(app, options)]);
-  return { copies, mirrors };
+  const running = [syncCopies(app, options), syncMirrors(app, options)] as const;
+  await Promise.allSettled(running);
+  return { copies: await running[0], mirrors: await running[1] };
 }
 
 export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptions): Promise<CopyOutcome[]> {
@@ -30,6 +38,7 @@ export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptio
   if (copies.length === 0) return [];
   const [{ replicate }, { readIdentity }, { acquireLock }] = await Promise.all([import("../replicate/replicate.ts"), import("../points/identity.ts"), import("../state/lock.ts")]);
   await using _lock = await acquireLock(`${app.state.copies}.lock`, { purpose: "copying points", waitMs: 60_000, ...(signal === undefined ? {} : { signal }) });
+  for (const copy of copies) if (copy instanceof FolderStore) await copy.clearLeftovers(now());
   const outcomes = await replicate({
     primary,
     identity: await readIdentity(primary),
@@ -44,6 +53,16 @@ export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptio
   });
   for (const outcome of outcomes) app.log.write("copy", { ...outcome });
   return outcomes;
+}
+
+/** Throws `store_foreign` for a store that holds another repository's points. One that cannot be reached now is told by the first sync. */
+export async function refuseForeignCopy(app: App, copy: Store): Promise<void> {
+  const { findIdentity } = await import("../points/identity.ts");
+  const identity = await findIdentity(copy).catch((error: unknown) => {
+    if (error instanceof BackupError && error.isRetryable) return undefined;
+    throw error;
+  });
+  if (identity !== undefined) refuseForeignStore(app.state, identity, copy.url);
 }
 
 export async function syncMirrors(app: App, { force, signal, onEvent }: SyncOptions): Promise<MirrorOutcome[]> {

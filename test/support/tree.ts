@@ -54,7 +54,7 @@ export function snapshotTree(dir: string, { exclude = [] }: SnapshotOptions = {}
       path,
       type,
       mode: type === "symlink" ? "0777" : (stat.mode & 0o7777n).toString(8).padStart(4, "0"),
-      mtimeNs: stat.mtimeNs - (stat.mtimeNs % 1000n),
+      mtimeNs: stat.mtimeNs - (((stat.mtimeNs % 1000n) + 1000n) % 1000n),
       ...(type === "file" ? { size: Number(stat.size), sha256: sha256Of(full) } : {}),
       ...(type === "symlink" ? { target: readlinkSync(full, { encoding: "buffer" }).toString("latin1") } : {}),
       ...(group.length > 1 && group[0] ? { sameFileAs: group[0].path } : {}),

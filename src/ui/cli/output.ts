@@ -55,10 +55,15 @@ export function makeOutput(isJson: boolean): Output {
 /** `error:` and `hint:` lines; with --json a document on stdout as well. Gives the exit code. */
 export function reportError(error: unknown, isJson: boolean): number {
   const known = error instanceof BackupError ? error : new BackupError("internal", describeError(error), { cause: error });
-  if (isJson) process.stdout.write(`${JSON.stringify({ v: 1, error: { code: known.code, message: known.message, hint: known.hint, details: known.details } }, undefined, 2)}\n`);
+  if (isJson) reportJson(known);
   process.stderr.write(`${paint("error:", 31)} ${known.message}\n${paint("hint:", 36)} ${known.hint}\n`);
   if (known.code === "internal" && error instanceof Error && error.stack !== undefined) process.stderr.write(`${error.stack}\n`);
   return known.exitCode;
+}
+
+/** The error as the one document of the answer. */
+export function reportJson({ code, message, hint, details }: BackupError): void {
+  process.stdout.write(`${JSON.stringify({ v: 1, error: { code, message, hint, details } }, undefined, 2)}\n`);
 }
 
 function paint(text: string, colour: number): string {

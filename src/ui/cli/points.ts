@@ -1,7 +1,7 @@
 import { openApp } from "../../app.ts";
 import { placeOf } from "../../core/contents.ts";
-import { exitCodes } from "../../core/errors.ts";
-import { type Manifest, storedSize } from "../../core/manifest.ts";
+import { BackupError, exitCodes } from "../../core/errors.ts";
+import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
 import { parseMoment } from "../../restore/resolve.ts";
 import type { Output } from "./output.ts";
 import { readPoint, readPoints } from "../../tasks/points.ts";
@@ -9,10 +9,13 @@ import type { CommandContext } from "./context.ts";
 import { age, bytes, count, path, table } from "./words.ts";
 
 export async function points({ cwd, output }: CommandContext, options: { readonly kind?: string; readonly since?: string; readonly store?: string }): Promise<number> {
+  const kind = options.kind?.replace("-", "_");
+  if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
+    throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
+  }
   const app = await openApp(cwd);
   const { points: all, damaged, store } = await readPoints(app, options.store);
   const since = options.since === undefined ? undefined : await parseMoment(options.since);
-  const kind = options.kind?.replace("-", "_");
   const chosen = all.filter((point) => (kind === undefined || point.kind === kind) && (since === undefined || Date.parse(point.createdAt) >= since.getTime()));
   listPoints(chosen, output);
   if (chosen.length === 0) output.line(all.length === 0 ? "No points yet. holdfast backup makes one." : "No point fits.");

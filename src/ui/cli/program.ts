@@ -1,9 +1,9 @@
 /** The command line: what there is, and which file does it. Each command's code is loaded when it is asked for. */
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../../app.ts";
-import { exitCodes } from "../../core/errors.ts";
+import { BackupError, exitCodes } from "../../core/errors.ts";
 import type { CommandContext } from "./context.ts";
-import { makeOutput, reportError } from "./output.ts";
+import { makeOutput, reportError, reportJson } from "./output.ts";
 
 /** Gives the exit code. */
 export async function runCli(args: readonly string[], signal: AbortSignal): Promise<number> {
@@ -93,8 +93,12 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 || error.code === "commander.help" ? exitCodes.done : exitCodes.usage;
-    return reportError(error, args.includes("--json"));
+    const isJson = args.includes("--json");
+    if (!(error instanceof CommanderError)) return reportError(error, isJson);
+    if (error.exitCode === 0 || error.code === "commander.help") return exitCodes.done;
+    // Commander has written its own two lines to stderr.
+    if (isJson) reportJson(new BackupError("usage", error.message.replace(/^error: /, "")));
+    return exitCodes.usage;
   }
 }
 

@@ -22,7 +22,7 @@ export async function recover({ cwd, output, signal }: CommandContext, _options:
     output.note(`Store of ${identity.name}: ${points.length} points.`);
     const startedAt = performance.now();
     const resolved = await resolve({ what: undefined, at: undefined, filesFrom: undefined, paths: [], store, catalogue: points, commonDir: undefined, signal });
-    const found = { ...resolved, store, points };
+    const found = { ...resolved, store, points, damaged };
     const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), { signal, onProgress: (step) => output.progress(`restoring: ${step} …`) });
     return report(result, found, { output, startedAt, where: result.target });
   } finally {

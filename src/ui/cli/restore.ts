@@ -34,6 +34,7 @@ export async function restore(context: CommandContext, options: RestoreOptions, 
   if (chosen > 1) throw new BackupError("usage", "--to, --in-place and --verify-only exclude each other");
   const app = await openApp(cwd);
   const found = await findRestore(app, { what, at: options.at, filesFrom: options.filesFrom, paths: options.path, from: options.from }, signal);
+  for (const { error } of found.damaged) output.warn(error.message);
   output.note(`${capital(found.explanation)}.`);
   if (options.list === true) return listFiles(app, found, options, context);
   if (options.inPlace === true) return inPlace(app, found, options, context);

@@ -1,9 +1,10 @@
 import { createStoreFolder, findStore, openApp } from "../../app.ts";
+import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { parseStoreUrl } from "../../core/store-url.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
 import { freeName } from "../../tasks/protect.ts";
-import { syncCopies } from "../../tasks/sync.ts";
+import { refuseForeignCopy, syncCopies } from "../../tasks/sync.ts";
 import type { CommandContext } from "./context.ts";
 import { reportCopy } from "./sync.ts";
 import { table } from "./words.ts";
@@ -25,8 +26,9 @@ export async function store({ cwd, output, signal }: CommandContext, _options: o
       const location = parseStoreUrl(url);
       const name = second === undefined ? freeName(url, stores) : (first ?? "");
       if (stores.some((known) => known.name === name || known.url === url)) throw new BackupError("usage", `there is a store ${name} or ${url} already`, { hint: "holdfast store list" });
+      if (stores.length === 0) throw new BackupError("not_protected", `${app.name} is not protected yet`, { hint: `holdfast init --yes --store ${url}` });
       if (location.kind === "folder") await createStoreFolder(app, location.path);
-      else await findStore(app, url);
+      await refuseForeignCopy(app, await findStore(app, url));
       writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: [...stores, { name, url }] });
       const outcomes = await syncCopies(await openApp(cwd), { force: true, signal });
       const outcome = outcomes.find((copy) => copy.store === name);
@@ -37,6 +39,7 @@ export async function store({ cwd, output, signal }: CommandContext, _options: o
     case "remove": {
       if (!stores.some(({ name }) => name === first)) throw new BackupError("usage", `there is no store called ${first ?? ""}`, { hint: "holdfast store list" });
       writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: stores.filter(({ name }) => name !== first) });
+      forgetCopyState(app.state.copies, first ?? "");
       output.line(`${first} gets no more points. What is in it stays.`);
       output.json({ removed: first });
       return exitCodes.done;

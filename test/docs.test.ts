@@ -1,0 +1,52 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { cliDocs, renderCliDocs, wantedParts } from "../scripts/docs.ts";
+import { configName } from "../src/core/config.ts";
+import { defaultInclude, generatedTrees, ignoredNever } from "../src/core/policy.ts";
+
+const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
+
+describe("docs/cli.md", () => {
+  const text = readFileSync(cliDocs, "utf8");
+
+  test("has the help of every command and the table of errors", () => {
+    const parts = [...text.matchAll(/<!-- made: (.+?) -->/g)].map((match) => match[1]);
+    expect(parts.toSorted()).toEqual(wantedParts().toSorted());
+  });
+
+  test("says what the program says (else: node scripts/docs.ts)", () => {
+    expect(renderCliDocs(text)).toBe(text);
+  });
+});
+
+describe("docs/configuration.md", () => {
+  const text = read("docs/configuration.md");
+
+  test("names every default pattern", () => {
+    const missing = [...defaultInclude, ...generatedTrees, ...ignoredNever].filter((pattern) => !text.includes(`\`${pattern}\``));
+    expect(missing).toEqual([]);
+  });
+
+  test("names the settings file and every variable of .env.example", () => {
+    const variables = [...read(".env.example").matchAll(/^#? ?([A-Z][A-Z_]+)=/gm)].map(([, name = ""]) => name);
+    expect(variables.length).toBeGreaterThan(5);
+    expect([configName, ...variables].filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  });
+});
+
+describe(".env.example", () => {
+  test("names every variable of ours that the program, its hooks and its scripts know", () => {
+    const text = read(".env.example");
+    const files = ["src", "hooks", "scripts", "test"].flatMap((folder) => filesBelow(folder));
+    const used = new Set(files.flatMap((file) => readFileSync(file, "utf8").match(/\bHOLDFAST_[A-Z]+(?:_[A-Z]+)*\b/g) ?? []));
+    expect([...used].filter((name) => !text.includes(`${name}=`))).toEqual([]);
+  });
+});
+
+function filesBelow(folder: string): string[] {
+  const path = fileURLToPath(new URL(`../${folder}`, import.meta.url));
+  const entries = readdirSync(path, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}

@@ -1,0 +1,233 @@
+/**
+ * A kill at any instant loses no published point and needs no hand. Runs are killed with SIGKILL, the git processes
+ * they started with them, at instants spread over capture and publishing. HOLDFAST_KILLS sets how many (default 200).
+ */
+import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { appendFileSync, lutimesSync, readdirSync, rmSync, watch } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { KnownState } from "../src/capture/known.ts";
+import type { Manifest } from "../src/core/manifest.ts";
+import { readCatalogue } from "../src/points/catalogue.ts";
+import { clearOrphans } from "../src/points/leftovers.ts";
+import { stateDirOf, stateLayout } from "../src/state/layout.ts";
+import { FolderStore } from "../src/stores/folder.ts";
+import { seededRandom } from "./support/random.ts";
+import { restorePoint } from "./support/restore-point.ts";
+import { snapshotTree, type TreeEntry } from "./support/tree.ts";
+import { type Workspace, workspace } from "./support/workspace.ts";
+
+const kills = Number(process.env["HOLDFAST_KILLS"] ?? 200);
+const program = fileURLToPath(new URL("../dist/bin/holdfast.js", import.meta.url));
+
+/** What stood in the repository when a point may have been made of it. */
+interface Moment {
+  readonly tree: readonly TreeEntry[];
+  readonly refs: string;
+}
+
+describe("killed at any instant", () => {
+  test(`${kills} kills of backups and workers`, async () => {
+    using work = await workspace({ files: files() });
+    const journal = new Journal(work, 20261121);
+    const { random } = journal;
+    await journal.complete(["backup", "--full"]);
+    const lengthMs = await journal.complete(["backup"]);
+
+    let killed = 0;
+    for (let run = 1; killed < kills; run += 1) {
+      journal.change(run);
+      const args = run % 8 === 0 ? journal.worker() : ["backup", ...(run % 9 === 0 ? ["--full"] : [])];
+      // From the start of the process, of the capture, and of publishing, which is short.
+      const [from, withinMs] = run % 3 === 0 ? (["start", lengthMs] as const) : run % 3 === 1 ? (["capture", lengthMs * 0.6] as const) : (["publishing", 25] as const);
+      if (await journal.kill(args, from, withinMs * random())) killed += 1;
+      await journal.check();
+      if (run % 10 === 0) {
+        await journal.complete(run % 40 === 0 ? journal.worker() : ["backup"]);
+        await journal.check();
+        expect(journal.remembered()).toBe(journal.newest());
+      }
+      if (run % 20 === 0) await journal.restoreSome(3);
+    }
+    await journal.complete(["backup"]);
+    await journal.check();
+    expect(journal.remembered()).toBe(journal.newest());
+
+    // What the killed ones left stays for its grace, then goes; every point still restores.
+    const left = leftovers(work.store);
+    setBack(work.store);
+    setBack(join(work.repo.path, ".git/holdfast"));
+    await journal.complete(["backup"]);
+    expect(leftovers(work.store)).toEqual([]);
+    const orphans = await clearOrphans(journal.store, new Date(Date.now() + 25 * 3_600_000));
+    await journal.check();
+    expect(await unowned(journal.store)).toEqual([]);
+    const restored = await journal.restoreSome(Number.POSITIVE_INFINITY);
+    expect(readdirSync(join(work.repo.path, ".git/holdfast")).filter((name) => !stateNames.has(name))).toEqual([]);
+    console.log(`${killed} kills of runs of ${Math.round(lengthMs)} ms: ${restored} points, none lost; ${left.length} temporary and ${orphans.length} unowned files cleared`);
+  });
+});
+
+const stateNames = new Set(Object.values(stateLayout("")).map((path) => path.replace(/^\//, "")));
+
+class Journal {
+  readonly store: FolderStore;
+  readonly random: () => number;
+  readonly #work: Workspace;
+  readonly #state;
+  /** The moment that each point shows, by its id. */
+  readonly #moments = new Map<string, Moment>();
+  #current: Moment;
+  #points: readonly Manifest[] = [];
+
+  constructor(work: Workspace, seed: number) {
+    this.#work = work;
+    this.store = new FolderStore("local", work.store);
+    this.random = seededRandom(seed);
+    this.#state = stateLayout(stateDirOf(join(work.repo.path, ".git")));
+    this.#current = momentOf(work);
+  }
+
+  /** Some of each: a tracked file changed, a new one, an untracked one, one gone, a commit. */
+  change(run: number): void {
+    const { repo } = this.#work;
+    repo.write(`src/file-${run % 60}.txt`, `${run}\n`.repeat(50));
+    repo.write(`notes/note-${run}.md`, randomBytes(3000));
+    if (run % 3 === 0) repo.write("data.bin", randomBytes(400_000));
+    if (run % 5 === 0) rmSync(join(repo.path, `notes/note-${run - 3}.md`), { force: true });
+    if (run % 6 === 0) repo.commit(`run ${run}`);
+    this.#current = momentOf(this.#work);
+  }
+
+  /** Leaves a mark as a hook does and gives the arguments of the worker that it starts. */
+  worker(): string[] {
+    appendFileSync(this.#state.dirty, "post-commit\n");
+    return ["worker", join(this.#work.repo.path, ".git")];
+  }
+
+  /** A run to its end, which must be a good one. Gives how long it took, in ms. */
+  async complete(args: readonly string[]): Promise<number> {
+    const startedAt = performance.now();
+    const ended = await this.#start(args).ended;
+    expect(ended, args.join(" ")).toEqual({ code: 0, signal: null, stderr: "" });
+    await this.check();
+    return performance.now() - startedAt;
+  }
+
+  /** Kills a run so long after its start, after its spool has appeared, or its first artifact. False when it had ended before. */
+  async kill(args: readonly string[], from: "start" | "capture" | "publishing", afterMs: number): Promise<boolean> {
+    const { pid, ended } = this.#start(args);
+    let timer: NodeJS.Timeout | undefined;
+    const arm = (): void => {
+      timer ??= setTimeout(() => {
+        try {
+          process.kill(-pid, "SIGKILL");
+        } catch {
+          // ended meanwhile
+        }
+      }, afterMs);
+    };
+    const isSign = (name: string): boolean => (from === "capture" ? name.includes(".holdfast-spool-") : /^\d{8}\/\d{8}T/.test(name));
+    using watcher = watchFolder(this.store.url, (name) => isSign(name) && arm());
+    if (from === "start") arm();
+    const { signal } = await ended;
+    clearTimeout(timer);
+    void watcher;
+    return signal === "SIGKILL";
+  }
+
+  /** Every point ever seen is still in the catalogue, whole; new ones show the moment before the last run. */
+  async check(): Promise<void> {
+    const { points, damaged } = await readCatalogue(this.store);
+    expect(damaged.map(({ error }) => error.message)).toEqual([]);
+    const ids = new Set(points.map(({ id }) => id));
+    expect([...this.#moments.keys()].filter((id) => !ids.has(id))).toEqual([]);
+    for (const { id } of points) if (!this.#moments.has(id)) this.#moments.set(id, this.#current);
+    this.#points = points;
+    const remembered = this.remembered();
+    if (remembered !== undefined) expect(ids).toContain(remembered);
+  }
+
+  remembered(): string | undefined {
+    return new KnownState(this.#state.captureState).load()?.id;
+  }
+
+  newest(): string | undefined {
+    return this.#points.at(-1)?.id;
+  }
+
+  /** Gives how many were restored. */
+  async restoreSome(count: number): Promise<number> {
+    const chosen = count >= this.#points.length ? [...this.#points] : Array.from({ length: count }, () => this.#points[Math.floor(this.random() * this.#points.length)]);
+    for (let at = 0; at < chosen.length; at += 3) {
+      await Promise.all(
+        [...new Set(chosen.slice(at, at + 3))].map(async (point) => {
+          if (point === undefined) return;
+          const found = await restorePoint(this.store, this.#points, point, this.#work.path, (root) => ({ tree: treeOf(root), refs: refsOf(this.#work, root) }));
+          expect(found, point.id).toEqual(this.#moments.get(point.id));
+        }),
+      );
+    }
+    return chosen.length;
+  }
+
+  #start(args: readonly string[]): { pid: number; ended: Promise<{ code: number | null; signal: string | null; stderr: string }> } {
+    const child = spawn(process.execPath, [program, ...args], { cwd: this.#work.repo.path, detached: true, stdio: ["ignore", "ignore", "pipe"] });
+    let stderr = "";
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr += chunk.toString("utf8");
+    });
+    const ended = new Promise<{ code: number | null; signal: string | null; stderr: string }>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (code, signal) => resolve({ code, signal, stderr }));
+    });
+    return { pid: child.pid ?? 0, ended };
+  }
+}
+
+function watchFolder(folder: string, onName: (name: string) => void): Disposable {
+  const watchers = [...new Set(["", new Date().toISOString().slice(0, 10).replaceAll("-", "")])].map((sub) =>
+    watch(join(folder, sub), (_, name) => name !== null && onName(sub === "" ? name : `${sub}/${name}`)),
+  );
+  return { [Symbol.dispose]: () => watchers.forEach((watcher) => watcher.close()) };
+}
+
+function momentOf(work: Workspace): Moment {
+  return { tree: treeOf(work.repo.path), refs: refsOf(work, work.repo.path) };
+}
+
+function treeOf(root: string): TreeEntry[] {
+  return snapshotTree(root, { exclude: [".git", "backup.yaml"] });
+}
+
+function refsOf({ repo }: Workspace, root: string): string {
+  return repo.git("-C", root, "for-each-ref", "--format=%(objectname) %(refname)");
+}
+
+/** Temporary files and folders, wherever they are. */
+function leftovers(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((path) => /(?:^|\/)\.holdfast-/.test(path));
+}
+
+/** Files of the store that no manifest names. */
+async function unowned(store: FolderStore): Promise<string[]> {
+  const { points } = await readCatalogue(store);
+  const owned = new Set(points.flatMap(({ id, artifacts }) => [`${id}.json`, ...artifacts.map(({ name }) => name)]));
+  const names = readdirSync(store.url, { recursive: true, encoding: "utf8" }).map((path) => path.slice(path.lastIndexOf("/") + 1));
+  return names.filter((name) => /^\d{8}T/.test(name) && !owned.has(name));
+}
+
+/** All that is there becomes two hours old. */
+function setBack(folder: string): void {
+  const then = new Date(Date.now() - 2 * 3_600_000);
+  for (const path of readdirSync(folder, { recursive: true, encoding: "utf8" })) lutimesSync(join(dirname(folder), folder.slice(dirname(folder).length + 1), path), then, then);
+}
+
+function files(): Record<string, string | Uint8Array> {
+  const random = seededRandom(1);
+  const made: Record<string, string | Uint8Array> = { "data.bin": Uint8Array.from({ length: 400_000 }, () => random() * 256) };
+  for (let at = 0; at < 60; at += 1) made[`src/file-${at}.txt`] = `line ${at}\n`.repeat(40);
+  return made;
+}

@@ -28,7 +28,9 @@ function make(name: string): string {
 }
 
 function errorTable(): string {
-  const rows = Object.entries(errorKinds).map(([code, { exit, hint, retryable }]) => `| \`${code}\` | ${exit} | ${hint} | ${retryable ? "yes" : ""} |\n`);
+  const rows = Object.entries(errorKinds).map(
+    ([code, { exit, hint, retryable }]) => `| \`${code}\` | ${exit} | ${hint} | ${retryable ? "yes" : ""} |\n`,
+  );
   return `\n| code | exit | what to do | may pass by itself |\n|---|---|---|---|\n${rows.join("")}\n`;
 }
 

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { cliDocs, renderCliDocs, wantedParts } from "../scripts/docs.ts";
 import { configName } from "../src/core/config.ts";

@@ -7,13 +7,14 @@ import { randomBytes } from "node:crypto";
 import { appendFileSync, lutimesSync, readdirSync, rmSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, test } from "vitest";
+import { describe, type ExpectStatic, test } from "vitest";
 import { KnownState } from "../src/capture/known.ts";
 import type { Manifest } from "../src/core/manifest.ts";
 import { readCatalogue } from "../src/points/catalogue.ts";
 import { clearOrphans } from "../src/points/leftovers.ts";
 import { stateDirOf, stateLayout } from "../src/state/layout.ts";
 import { FolderStore } from "../src/stores/folder.ts";
+import { tempDir } from "./support/repo.ts";
 import { seededRandom } from "./support/random.ts";
 import { restorePoint } from "./support/restore-point.ts";
 import { snapshotTree, type TreeEntry } from "./support/tree.ts";
@@ -28,47 +29,87 @@ interface Moment {
   readonly refs: string;
 }
 
-describe("killed at any instant", () => {
-  test(`${kills} kills of backups and workers`, async () => {
-    using work = await workspace({ files: files() });
-    const journal = new Journal(work, 20261121);
-    const { random } = journal;
-    await journal.complete(["backup", "--full"]);
-    const lengthMs = await journal.complete(["backup"]);
-
-    let killed = 0;
-    for (let run = 1; killed < kills; run += 1) {
-      journal.change(run);
-      const args = run % 8 === 0 ? journal.worker() : ["backup", ...(run % 9 === 0 ? ["--full"] : [])];
-      // From the start of the process, of the capture, and of publishing, which is short.
-      const [from, withinMs] = run % 3 === 0 ? (["start", lengthMs] as const) : run % 3 === 1 ? (["capture", lengthMs * 0.6] as const) : (["publishing", 25] as const);
-      if (await journal.kill(args, from, withinMs * random())) killed += 1;
-      await journal.check();
-      if (run % 10 === 0) {
-        await journal.complete(run % 40 === 0 ? journal.worker() : ["backup"]);
-        await journal.check();
-        expect(journal.remembered()).toBe(journal.newest());
-      }
-      if (run % 20 === 0) await journal.restoreSome(3);
-    }
-    await journal.complete(["backup"]);
-    await journal.check();
-    expect(journal.remembered()).toBe(journal.newest());
-
-    // What the killed ones left stays for its grace, then goes; every point still restores.
-    const left = leftovers(work.store);
-    setBack(work.store);
-    setBack(join(work.repo.path, ".git/holdfast"));
-    await journal.complete(["backup"]);
-    expect(leftovers(work.store)).toEqual([]);
-    const orphans = await clearOrphans(journal.store, new Date(Date.now() + 25 * 3_600_000));
-    await journal.check();
-    expect(await unowned(journal.store)).toEqual([]);
-    const restored = await journal.restoreSome(Number.POSITIVE_INFINITY);
-    expect(readdirSync(join(work.repo.path, ".git/holdfast")).filter((name) => !stateNames.has(name))).toEqual([]);
-    console.log(`${killed} kills of runs of ${Math.round(lengthMs)} ms: ${restored} points, none lost; ${left.length} temporary and ${orphans.length} unowned files cleared`);
-  });
+// Side by side: most of the time each waits for the run that it is going to kill.
+describe.concurrent("killed at any instant", () => {
+  for (const [lane, seed] of [1, 2].entries()) {
+    const share = lane === 0 ? Math.ceil(kills / 2) : Math.floor(kills / 2);
+    test(`${share} kills of backups and workers, seed ${seed}`, ({ expect }) => killBackups(share, seed, expect));
+  }
+  const fewer = Math.ceil(kills / 8);
+  test(`${fewer} kills of syncs to a folder and a branch`, ({ expect }) => killSyncs(fewer, expect));
 });
+
+async function killBackups(wanted: number, seed: number, expect: ExpectStatic): Promise<void> {
+  using work = await workspace({ files: files() });
+  const journal = new Journal(work, seed, expect);
+  const { random } = journal;
+  await journal.complete(["backup", "--full"]);
+  const lengthMs = await journal.complete(["backup"]);
+
+  let killed = 0;
+  for (let run = 1; killed < wanted; run += 1) {
+    journal.change(run);
+    const args = run % 8 === 0 ? journal.worker() : ["backup", ...(run % 9 === 0 ? ["--full"] : [])];
+    // From the start of the process, of the capture, and of publishing, which is short.
+    const [from, withinMs] = run % 6 === 0 ? (["publishing", 25] as const) : run % 6 > 3 ? (["start", lengthMs] as const) : (["capture", lengthMs * 0.5] as const);
+    if (await journal.kill(args, from, withinMs * random())) killed += 1;
+    await journal.check();
+    if (run % 10 === 0) {
+      await journal.complete(run % 40 === 0 ? journal.worker() : ["backup"]);
+      expect(journal.remembered()).toBe(journal.newest());
+    }
+    if (run % 20 === 0) await journal.restoreSome(3);
+  }
+  await journal.complete(["backup"]);
+  expect(journal.remembered()).toBe(journal.newest());
+
+  // What the killed ones left stays for its grace, then goes; every point still restores.
+  const left = leftovers(work.store);
+  const state = join(work.repo.path, ".git/holdfast");
+  for (const folder of [work.store, state]) setBack(folder);
+  await journal.complete(["backup"]);
+  expect(leftovers(work.store)).toEqual([]);
+  const orphans = await clearOrphans(journal.store, new Date(Date.now() + 25 * 3_600_000));
+  await journal.check();
+  expect(await unowned(journal.store)).toEqual([]);
+  expect(readdirSync(state).filter((name) => !stateNames.has(name))).toEqual([]);
+  expect(readdirSync(join(state, "capture")).filter((name) => !["known", "tips", "chunks"].includes(name))).toEqual([]);
+  const restored = await journal.restoreSome(Number.POSITIVE_INFINITY);
+  console.log(`${killed} kills of runs of ${Math.round(lengthMs)} ms: ${restored} points, none lost; ${left.length} temporary and ${orphans.length} unowned files cleared`);
+}
+
+async function killSyncs(wanted: number, expect: ExpectStatic): Promise<void> {
+  using work = await workspace({ files: files() });
+  using far = tempDir();
+  const journal = new Journal(work, 3, expect);
+  work.repo.git("init", "--quiet", "--bare", join(far.path, "remote.git"));
+  await work.json(["store", "add", "disk", join(far.path, "disk")]);
+  await work.json(["store", "add", "git", `branch:${join(far.path, "remote.git")}#holdfast/backup`]);
+  const disk = new FolderStore("disk", join(far.path, "disk"));
+  const seen = new Set<string>();
+
+  let killed = 0;
+  for (let run = 1; killed < wanted; run += 1) {
+    journal.change(run);
+    await journal.complete(["backup"]);
+    if (await journal.kill(["sync"], "start", 80 + 500 * journal.random())) killed += 1;
+    const { points, damaged } = await readCatalogue(disk);
+    expect(damaged.map(({ error }) => error.message)).toEqual([]);
+    const there = new Set(points.map(({ id }) => id));
+    expect([...seen].filter((id) => !there.has(id))).toEqual([]);
+    for (const id of there) seen.add(id);
+    if (run % 6 === 0) await journal.complete(["sync"]);
+  }
+  await journal.complete(["sync"]);
+  const primary = (await work.points()).map(({ id }) => id);
+  const { points } = await readCatalogue(disk);
+  expect(points.map(({ id }) => id)).toEqual(primary);
+  expect((await work.json(["points", "--store", "git"])).points.map(({ id }: Manifest) => id)).toEqual(primary);
+  const newest = points.at(-1);
+  if (newest !== undefined) await restorePoint(disk, points, newest, work.path, () => undefined);
+  for (const from of ["disk", "git"]) await work.json(["restore", "latest", "--verify-only", "--from", from]);
+  console.log(`${killed} kills of syncs: ${primary.length} points, all of them in both copies`);
+}
 
 const stateNames = new Set(Object.values(stateLayout("")).map((path) => path.replace(/^\//, "")));
 
@@ -77,12 +118,14 @@ class Journal {
   readonly random: () => number;
   readonly #work: Workspace;
   readonly #state;
+  readonly #expect: ExpectStatic;
   /** The moment that each point shows, by its id. */
   readonly #moments = new Map<string, Moment>();
   #current: Moment;
   #points: readonly Manifest[] = [];
 
-  constructor(work: Workspace, seed: number) {
+  constructor(work: Workspace, seed: number, expect: ExpectStatic) {
+    this.#expect = expect;
     this.#work = work;
     this.store = new FolderStore("local", work.store);
     this.random = seededRandom(seed);
@@ -111,7 +154,7 @@ class Journal {
   async complete(args: readonly string[]): Promise<number> {
     const startedAt = performance.now();
     const ended = await this.#start(args).ended;
-    expect(ended, args.join(" ")).toEqual({ code: 0, signal: null, stderr: "" });
+    this.#expect(ended, args.join(" ")).toEqual({ code: 0, signal: null, stderr: "" });
     await this.check();
     return performance.now() - startedAt;
   }
@@ -141,13 +184,13 @@ class Journal {
   /** Every point ever seen is still in the catalogue, whole; new ones show the moment before the last run. */
   async check(): Promise<void> {
     const { points, damaged } = await readCatalogue(this.store);
-    expect(damaged.map(({ error }) => error.message)).toEqual([]);
+    this.#expect(damaged.map(({ error }) => error.message)).toEqual([]);
     const ids = new Set(points.map(({ id }) => id));
-    expect([...this.#moments.keys()].filter((id) => !ids.has(id))).toEqual([]);
+    this.#expect([...this.#moments.keys()].filter((id) => !ids.has(id))).toEqual([]);
     for (const { id } of points) if (!this.#moments.has(id)) this.#moments.set(id, this.#current);
     this.#points = points;
     const remembered = this.remembered();
-    if (remembered !== undefined) expect(ids).toContain(remembered);
+    if (remembered !== undefined) this.#expect(ids).toContain(remembered);
   }
 
   remembered(): string | undefined {
@@ -166,7 +209,7 @@ class Journal {
         [...new Set(chosen.slice(at, at + 3))].map(async (point) => {
           if (point === undefined) return;
           const found = await restorePoint(this.store, this.#points, point, this.#work.path, (root) => ({ tree: treeOf(root), refs: refsOf(this.#work, root) }));
-          expect(found, point.id).toEqual(this.#moments.get(point.id));
+          this.#expect(found, point.id).toEqual(this.#moments.get(point.id));
         }),
       );
     }

@@ -93,7 +93,7 @@ describe("the runbook", () => {
       await accidents[number]?.(scene);
       expect(blocks.length).toBeGreaterThan(0);
       const outputs = runBlocks(blocks, scene);
-      blocks.forEach((block, index) => expectLines(outputs[index] ?? "", block));
+      for (const [index, block] of blocks.entries()) expectLines(outputs[index] ?? "", block);
     });
   }
 });
@@ -130,7 +130,7 @@ function expectLines(output: string, { commands, expected }: Block): void {
   const lines = output.split("\n");
   let from = 0;
   for (const wanted of expected) {
-    const pattern = new RegExp(wanted.trim().split("…").map(escape).join(".*"));
+    const pattern = new RegExp(wanted.trim().split("…").map(asPattern).join(".*"));
     const at = lines.findIndex((line, index) => index >= from && pattern.test(line));
     if (at === -1) expect.fail(`after\n${commands}\nno line\n${wanted}\nin\n${output}`);
     from = at + 1;
@@ -186,7 +186,10 @@ function environment(base: string): Record<string, string | undefined> {
 function damage(store: string): void {
   const days = readdirSync(store).filter((name) => /^\d{8}$/.test(name));
   const files = days.flatMap((day) => readdirSync(join(store, day)).map((name) => join(store, day, name)));
-  const file = files.filter((name) => name.endsWith(".tar.zst")).sort().at(-1);
+  const file = files
+    .filter((name) => name.endsWith(".tar.zst"))
+    .sort()
+    .at(-1);
   if (file === undefined) throw new Error("the store has no tarball");
   const bytes = readFileSync(file);
   const middle = bytes.length >> 1;
@@ -195,6 +198,6 @@ function damage(store: string): void {
 }
 
 /** Blanks may be more, or tabs. */
-function escape(text: string): string {
+function asPattern(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/ +/g, "\\s+");
 }

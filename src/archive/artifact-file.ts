@@ -1,11 +1,10 @@
 /** Writing and reading artifacts: hashed, counted and compressed in one pass, and read back before anyone relies on them. */
-import { createHash, webcrypto } from "node:crypto";
+import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { Artifact } from "../core/manifest.ts";
 import { compressFrame, decompressFrame, FrameSplitter, frameSize, framesAtOnce } from "./zstd-frames.ts";
 
-const { subtle } = webcrypto;
 const bufferSize = 1 << 20;
 
 /**
@@ -18,8 +17,8 @@ export class ArtifactWriter {
   readonly #isCompressed: boolean;
   readonly #plainHash = createHash("sha256");
   readonly #storedHash = createHash("sha256");
-  /** Frames being compressed, in order, each with the sum of what went in. */
-  readonly #compressing: { readonly frame: Promise<Buffer>; readonly sum: Promise<ArrayBuffer> }[] = [];
+  /** Frames being compressed, in order, each with what went in. */
+  readonly #compressing: { readonly frame: Promise<Buffer>; readonly plain: Buffer }[] = [];
   readonly #checking = new Set<Promise<void>>();
   readonly #free: Buffer[] = [];
   #gathered: Buffer = Buffer.allocUnsafeSlow(frameSize + bufferSize);
@@ -77,7 +76,7 @@ export class ArtifactWriter {
   }
 
   async abandon(): Promise<void> {
-    await Promise.allSettled([...this.#compressing.flatMap(({ frame, sum }) => [frame, sum]), ...this.#checking]);
+    await Promise.allSettled([...this.#compressing.map(({ frame }) => frame), ...this.#checking]);
     await this.#handle.close();
   }
 
@@ -95,13 +94,8 @@ export class ArtifactWriter {
       return;
     }
     const frame = compressFrame(chunk);
-    const sum = subtle.digest("SHA-256", chunk as Buffer<ArrayBuffer>);
-    // A failure is thrown when its turn comes; until then it must not count as unobserved.
-    Promise.all([frame, sum]).then(
-      () => this.#free.push(buffer),
-      () => undefined,
-    );
-    this.#compressing.push({ frame, sum });
+    frame.catch(() => undefined); // thrown when its turn comes
+    this.#compressing.push({ frame, plain: chunk });
     this.#plainHash.update(chunk);
     this.#plainSize += chunk.length;
     if (this.#compressing.length >= framesAtOnce) await this.#writeFrame();
@@ -110,24 +104,26 @@ export class ArtifactWriter {
   async #writeFrame(): Promise<void> {
     const next = this.#compressing.shift();
     if (next === undefined) return;
-    const [frame, sum] = await Promise.all([next.frame, next.sum]);
+    const frame = await next.frame;
     const at = this.#storedSize;
     this.#storedHash.update(frame);
     this.#storedSize += frame.length;
     await writeWhole(this.#handle, frame, at);
-    const check = this.#checkFrame(frame, sum, at).finally(() => this.#checking.delete(check));
-    check.catch(() => undefined); // thrown by `finish` or a later frame
+    const check = this.#checkFrame(frame, next.plain, at).finally(() => this.#checking.delete(check));
+    check.catch(() => undefined); // thrown by `finish`, or by the race of a later frame
     this.#checking.add(check);
     if (this.#checking.size >= framesAtOnce) await Promise.race(this.#checking);
   }
 
-  async #checkFrame(frame: Buffer, sum: ArrayBuffer, at: number): Promise<void> {
+  /** Byte for byte: what stands in the file is the frame, and the frame unpacks to what went in. */
+  async #checkFrame(frame: Buffer, plain: Buffer, at: number): Promise<void> {
     const stored = await readAt(this.#handle, at, frame.length);
     if (!stored.equals(frame)) throw this.#other();
-    const plain = await decompressFrame(stored).catch((error: unknown) => {
+    const unpacked = await decompressFrame(stored).catch((error: unknown) => {
       throw this.#other(error);
     });
-    if (!Buffer.from(await subtle.digest("SHA-256", plain as Buffer<ArrayBuffer>)).equals(Buffer.from(sum))) throw this.#other();
+    if (!unpacked.equals(plain)) throw this.#other();
+    if (plain.byteOffset === 0) this.#free.push(Buffer.from(plain.buffer));
   }
 
   async #checkWhole(sha256: string): Promise<void> {

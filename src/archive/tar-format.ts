@@ -20,23 +20,18 @@ export function writeHeader(member: Omit<FileEntry, "sha256">): Buffer {
   const records = [paxRecord("mtime", Buffer.from(decimalSeconds(member.mtime)))];
   if (!fitsPlain(path)) records.push(paxRecord("path", path));
   if (target !== undefined && !fitsPlain(target)) records.push(paxRecord("linkpath", target));
-  if (size >= 0o77777777777) records.push(paxRecord("size", Buffer.from(String(size))));
+  if (size >= largestPlainSize) records.push(paxRecord("size", Buffer.from(String(size))));
   const body = Buffer.concat(records);
   const length = blockSize + padded(body.length) + blockSize;
   if (length > scratch.length) scratch = Buffer.alloc(2 * length);
   const blocks = scratch.subarray(0, length).fill(0);
   paxHeader(body.length).copy(blocks, 0);
   body.copy(blocks, blockSize);
-  new Header({
-    path: fitsPlain(path) ? path.toString("latin1") : "name-in-pax-header",
-    ...(target === undefined ? {} : { linkpath: fitsPlain(target) ? target.toString("latin1") : "link-in-pax-header" }),
-    mode: member.mode,
-    uid: 0,
-    gid: 0,
+  writePlainHeader(blocks.subarray(-blockSize), member, {
+    path: fitsPlain(path) ? path : Buffer.from("name-in-pax-header"),
+    target: target === undefined || fitsPlain(target) ? target : Buffer.from("link-in-pax-header"),
     size,
-    mtime: new Date(Math.max(0, Math.floor(Number(BigInt(member.mtime) / 1_000_000n)))),
-    type: typeNames[member.kind],
-  }).encode(blocks, blocks.length - blockSize);
+  });
   return blocks;
 }
 
@@ -101,6 +96,43 @@ function paxRecord(key: string, value: Buffer): Buffer {
   let length = rest + String(rest).length;
   if (String(length).length + rest !== length) length += 1;
   return Buffer.concat([Buffer.from(`${length} ${key}=`), value, Buffer.from("\n")]);
+}
+
+/** The nearest time that the plain header can say, in whole seconds; the exact one is in the pax header. */
+function plainTime(nanos: string): Date {
+  const seconds = Number(BigInt(nanos) / 1_000_000_000n);
+  return new Date(Math.min(Math.max(0, seconds), 0o77777777777) * 1000);
+}
+
+const templates = new Map<string, Buffer>();
+
+/**
+ * The member's own header: the library's for its kind and mode, with name, size and time filled in.
+ * (POSIX.1-2017, "ustar Interchange Format": name at 0, size at 124, mtime at 136, checksum at 148, linkname at 157.)
+ */
+function writePlainHeader(block: Buffer, member: Pick<FileEntry, "kind" | "mode" | "mtime">, plain: { path: Buffer; target: Buffer | undefined; size: number }): void {
+  const key = `${member.kind} ${member.mode}`;
+  let template = templates.get(key);
+  if (template === undefined) {
+    template = Buffer.alloc(blockSize);
+    new Header({ path: "", mode: member.mode, uid: 0, gid: 0, size: 0, mtime: new Date(0), type: typeNames[member.kind] }).encode(template, 0);
+    templates.set(key, template);
+  }
+  template.copy(block);
+  plain.path.copy(block, 0);
+  plain.target?.copy(block, 157);
+  block.write(octal(Math.min(plain.size, largestPlainSize)), 124, 11, "latin1");
+  block.write(octal(Math.floor(plainTime(member.mtime).getTime() / 1000)), 136, 11, "latin1");
+  block.fill(0x20, 148, 156);
+  let sum = 0;
+  for (let at = 0; at < blockSize; at += 1) sum += block[at] as number;
+  block.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148, 8, "latin1");
+}
+
+const largestPlainSize = 0o77777777777;
+
+function octal(value: number): string {
+  return value.toString(8).padStart(11, "0");
 }
 
 const paxHeaders = new Map<number, Buffer>();

@@ -26,7 +26,7 @@ const gnuTar = needs("tar", "comparison with GNU tar") && /GNU tar/.test(execFil
 function archive(samples: readonly Sample[]): Buffer {
   return Buffer.concat([
     ...samples.flatMap(({ bytes, ...member }) => [
-      writeHeader({ ...member, size: bytes.length }),
+      Buffer.from(writeHeader({ ...member, size: bytes.length })), // a copy: the next call uses the buffer again
       bytes,
       Buffer.alloc(padded(bytes.length) - bytes.length),
     ]),
@@ -118,7 +118,8 @@ describe("a tar that we write", () => {
   });
 
   test("property: has the members that the library finds", () => {
-    const utf8 = samples.filter((members) => members.every(({ path: at, target = "" }) => [at, target].every((text) => !/[\udc80-\udcff]/.test(text) && text === Buffer.from(text).toString())));
+    // It splits pax records at line ends, and so misreads names that have one; GNU tar does not.
+    const utf8 = samples.filter((members) => members.length > 0 && members.every(({ path: at, target = "" }) => [at, target].every((text) => !/[\udc80-\udcff]/.test(text) && text === Buffer.from(text).toString() && !text.includes("\n"))));
     fc.assert(
       fc.property(utf8, (members) => {
         const seen: unknown[] = [];

@@ -14,7 +14,7 @@ const plainLimit = 4 * frameSize;
 const storedLimit = plainLimit + (1 << 20);
 
 const compressOptions = { chunkSize: 1 << 20, params: { [constants.ZSTD_c_compressionLevel]: 3, [constants.ZSTD_c_checksumFlag]: 1 } };
-const decompressOptions = { chunkSize: frameSize + 1024, maxOutputLength: plainLimit };
+const decompressOptions = { chunkSize: frameSize + (1 << 20) + 1024, maxOutputLength: plainLimit };
 
 export function compressFrame(bytes: Buffer): Promise<Buffer> {
   return new Promise((resolve, reject) => zstdCompress(bytes, compressOptions, (error, frame) => (error === null ? resolve(frame) : reject(error))));

@@ -246,6 +246,8 @@ class Collector implements Finding {
   }
 
   #special(path: string): void {
+    if (this.#reported.has(path)) return;
+    this.#reported.add(path);
     this.problems.push({ code: "special", path: this.#named(path), message: "a socket, fifo or device: there is nothing to keep" });
   }
 

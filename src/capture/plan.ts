@@ -46,10 +46,12 @@ export function planFiles(observed: readonly ObservedFile[], known: KnownPoint |
   const floor = floorOf(footing);
   const before = known?.files ?? new Map<string, KnownFile>();
   const seen = new Set<string>();
+  for (const file of observed) seen.add(file.path);
   const files = observed.map((file) => {
-    seen.add(file.path);
     const last = before.get(file.path);
-    const status: FileStatus = last === undefined || !isUnchanged(file, last) ? "changed" : last.step > floor ? "again" : "same";
+    // A hard link whose other name is no longer in the point needs bytes of its own.
+    const isLoose = last?.kind === "hardlink" && !seen.has(last.target ?? "");
+    const status: FileStatus = last === undefined || isLoose || !isUnchanged(file, last) ? "changed" : last.step > floor ? "again" : "same";
     return { file, status };
   });
   const newlyGone =

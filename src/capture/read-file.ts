@@ -11,6 +11,10 @@ export type ReadOutcome<T> =
 
 const attempts = 3;
 const pauseMs = 15;
+/** Times on files move in steps of up to 10 ms: what was written twice within one shows the same time. */
+const grainMs = 12;
+/** A file of this size is not read a third time: by then it would have changed again. */
+const longRead = 64n << 20n;
 
 /**
  * Reads with `read(descriptor, stat)` until the file's stat is the same before and after, three times at most;
@@ -22,11 +26,22 @@ export async function readSteadily<T>(
   read: (descriptor: number, stat: FileStat) => T | Promise<T>,
 ): Promise<ReadOutcome<T>> {
   let expected: FileStat | undefined = observed;
+  let lastChange: bigint | undefined;
   for (let attempt = 1; ; attempt += 1) {
     if (expected === undefined || !expected.isFile()) return { status: "vanished" };
+    const startedMs = Date.now();
     const outcome = await readOnce(path, expected, read);
-    const isDone = outcome.status === "read" ? outcome.isSteady : outcome.status === "vanished" || outcome.code !== "EAGAIN";
-    if (isDone || attempt === attempts) return outcome;
+    const isLast = attempt === (expected.size > longRead ? attempts - 1 : attempts);
+    if (outcome.status !== "read") {
+      if (isLast || outcome.status === "vanished" || outcome.code !== "EAGAIN") return outcome;
+    } else {
+      const { ctimeNs } = outcome.stat;
+      const isProven = outcome.isSteady && !isFresh(ctimeNs, startedMs);
+      if (isProven) return outcome;
+      // A clock of another machine may make every time look fresh: then it counts that the file stood still meanwhile.
+      if (isLast) return { ...outcome, isSteady: outcome.isSteady && ctimeNs === lastChange };
+      lastChange = ctimeNs;
+    }
     await new Promise((resolve) => setTimeout(resolve, pauseMs * attempt));
     expected = statOf(path);
   }
@@ -37,6 +52,7 @@ export async function readSteadily<T>(
  * The value is only good until the next call: one buffer serves them all.
  */
 export function readWhole(path: string, stat: FileStat): ReadOutcome<Buffer> {
+  const startedMs = Date.now();
   let descriptor: number;
   try {
     descriptor = openSync(encodePath(path), openFlags);
@@ -54,7 +70,8 @@ export function readWhole(path: string, stat: FileStat): ReadOutcome<Buffer> {
       at += count;
     }
     const after = fstatSync(descriptor, { bigint: true });
-    return { status: "read", value: at === size ? bytes : bytes.subarray(0, at), stat: after, isSteady: at === size && isSameFile(stat, after) };
+    const isSteady = at === size && isSameFile(stat, after) && !isFresh(after.ctimeNs, startedMs);
+    return { status: "read", value: bytes.subarray(0, at), stat: after, isSteady };
   } catch (error) {
     return failed(error);
   } finally {
@@ -80,6 +97,12 @@ export function isSameFile(a: FileStat, b: FileStat): boolean {
 }
 
 let scratch = Buffer.allocUnsafeSlow(64 * 1024);
+
+/** True when the file may have been written while it was read, from `startedMs` on, without a new time. */
+function isFresh(ctimeNs: bigint, startedMs: number): boolean {
+  const ageMs = startedMs - Number(ctimeNs / 1_000_000n);
+  return ageMs > -2 && ageMs < grainMs;
+}
 
 /** Never through a symlink that came in the meantime, never waiting on a fifo that did. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;

@@ -166,13 +166,20 @@ export class Tarball {
 
   async #emitLarge(file: ObservedFile): Promise<Emitted | undefined> {
     // A patch is written once its reading stands; after a whole member was written, only another whole one can replace it.
-    let base = this.#request.patchBase(file.path);
-    const outcome = await readSteadily(file.file, file.stat, async (descriptor, stat) => {
+    // A file of several names is never patched: the patch would take the place of one name only.
+    let base = file.stat.nlink > 1n ? undefined : this.#request.patchBase(file.path);
+    const read = async (descriptor: number, stat: FileStat): Promise<LargeReading> => {
       const patch = base === undefined ? undefined : this.#preparePatch(file, descriptor, stat, base);
       if (patch !== undefined) return patch;
       base = undefined;
       return this.#storeWhole(file, descriptor, stat);
-    });
+    };
+    let outcome = await readSteadily(file.file, file.stat, read);
+    if (outcome.status === "unreadable" && outcome.code === "EAGAIN") {
+      // It changes all the time, and a patch has to be read twice: the whole of it is better than nothing.
+      base = undefined;
+      outcome = await readSteadily(file.file, file.stat, read);
+    }
     if (outcome.status !== "read") return this.#failed(file, outcome);
     if (!outcome.isSteady) this.#changed(file);
     const { entry, isStored, write } = outcome.value;

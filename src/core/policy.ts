@@ -20,6 +20,9 @@ export const generatedTrees: readonly string[] = [
   ".turbo/", ".parcel-cache/", ".cache/", ".DS_Store", "Thumbs.db", ".holdfast-*",
 ]; // biome-ignore format: groups
 
+/** A quick look that is right whenever it says no. */
+const perhapsGenerated = new RegExp(generatedTrees.map((pattern) => pattern.replace(/[/*]/g, "").replace(/[.]/g, "\\.")).join("|"), "i");
+
 /** Left out where git ignores them: build output, caches, logs, temporary files. */
 export const ignoredNever: readonly string[] = [
   "dist/", "build/", "out/", "target/", "bin/", "obj/", "coverage/", "venv/", "env/", "vendor/bundle/", "Pods/", "DerivedData/",
@@ -41,14 +44,15 @@ export interface Verdict {
 
 export class Policy {
   readonly #include: Ignore;
-  readonly #exclude: Ignore;
+  /** Undefined without patterns: every untracked file is judged, and there may be 100,000. */
+  readonly #exclude: Ignore | undefined;
   readonly #generated: Ignore;
   readonly #never: Ignore;
 
   constructor(patterns: PolicyPatterns) {
     const make = (lines: readonly string[]): Ignore => ignore({ allowRelativePaths: true }).add([...lines]);
     this.#include = make([...defaultInclude, ...patterns.include]);
-    this.#exclude = make(patterns.exclude);
+    this.#exclude = patterns.exclude.length === 0 ? undefined : make(patterns.exclude);
     this.#generated = make(generatedTrees);
     this.#never = make(ignoredNever);
   }
@@ -71,13 +75,14 @@ export class Policy {
 
   /** False for an ignored folder that nothing below can be chosen from. */
   mayDescend(folder: string): boolean {
-    if (this.#generated.ignores(folder) || this.#exclude.ignores(folder)) return false;
+    if (this.#generated.ignores(folder) || this.#exclude?.ignores(folder) === true) return false;
     return this.#include.ignores(folder) || !this.#never.ignores(folder);
   }
 
   #leftOut(path: string): Verdict | undefined {
-    const exclude = this.#exclude.checkIgnore(path);
-    if (exclude.ignored) return { isIn: false, reason: `excluded by ${exclude.rule?.pattern ?? "exclude"}` };
+    const exclude = this.#exclude?.checkIgnore(path);
+    if (exclude?.ignored === true) return { isIn: false, reason: `excluded by ${exclude.rule?.pattern ?? "exclude"}` };
+    if (!perhapsGenerated.test(path)) return undefined;
     const generated = this.#generated.checkIgnore(path);
     if (generated.ignored) return { isIn: false, reason: `generated: ${generated.rule?.pattern ?? ""}` };
     return undefined;

@@ -35,6 +35,7 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
   const differences: Difference[] = [];
   const blobs = new Map([...indexes].map(([name, index]) => [name, new Map(index.map((entry) => [entry.path, entry.oid]))]));
   const inodes = new Map<string, bigint>();
+  const links: { path: string; target: string; inode: bigint }[] = [];
   let count = 0;
   let bytes = 0;
   for (const entry of files.values()) {
@@ -60,7 +61,8 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
       inodes.set(entry.path, stat.ino);
     }
     if (entry.kind === "symlink" && stat.isSymbolicLink() && entry.target !== undefined && readTarget(full) !== entry.target) differ("points elsewhere");
-    if (entry.kind === "hardlink" && inodes.get(entry.target ?? "") !== stat.ino) differ("is not linked to its other name");
+    // Its other name may come later.
+    if (entry.kind === "hardlink") links.push({ path: printablePath(path), target: entry.target ?? "", inode: stat.ino });
     if (area === "tracked") {
       const oid = blobs.get(worktree)?.get(path);
       if (oid !== undefined && blobOid(full, stat, objectFormat) !== oid) differ("has other bytes");
@@ -68,6 +70,7 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
       differ("has other bytes");
     }
   }
+  for (const { path, target, inode } of links) if (inodes.get(target) !== inode) differences.push({ path, what: "is not linked to its other name" });
   return { files: count, bytes, refs: 0, differences };
 }
 

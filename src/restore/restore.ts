@@ -1,5 +1,5 @@
 /** Carries out a restore plan into a new folder, then reads it back and compares. */
-import { closeSync, fchmodSync, futimesSync, mkdirSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
@@ -15,7 +15,7 @@ import { applyConfig } from "./config.ts";
 import { fetchObjects, initRepository, writeHead, writeRefs } from "./objects.ts";
 import type { RestorePlan } from "./plan.ts";
 import { inertFolder, type TargetLayout } from "./place.ts";
-import { SafeFolder, secondsOf, touchLink } from "./safe-folder.ts";
+import { SafeFolder, settle, touchLink } from "./safe-folder.ts";
 import { Unpacker } from "./unpack.ts";
 
 export interface RestoreRequest {
@@ -224,10 +224,7 @@ function settlePath(path: string, entry: FileEntry): void {
   } catch {
     return; // not there: the comparison says so
   }
-  const time = secondsOf(entry.mtime);
-  fchmodSync(descriptor, entry.mode);
-  futimesSync(descriptor, time, time);
-  closeSync(descriptor);
+  settle(descriptor, encodePath(path), entry.mode, entry.mtime);
 }
 
 function linkWorktrees(layout: TargetLayout): void {

@@ -85,12 +85,14 @@ export class SafeFolder {
   }
 }
 
-/** Finishes an open file: mode and time, then closes it. */
-export function settle(descriptor: number, mode: number, mtimeNs: string): void {
+/** Finishes an open file at `path`: mode and time, then closes it. */
+export function settle(descriptor: number, path: string | Buffer, mode: number, mtimeNs: string): void {
   fchmodSync(descriptor, mode);
   const time = secondsOf(mtimeNs);
   futimesSync(descriptor, time, time);
   closeSync(descriptor);
+  // `futimes` has no times before 1970.
+  if (mtimeNs.startsWith("-")) lutimesSync(path, time, time);
 }
 
 export function touchLink(path: string | Buffer, mtimeNs: string): void {
@@ -102,10 +104,11 @@ export function touchLink(path: string | Buffer, mtimeNs: string): void {
  * Node takes seconds as a double, good to a quarter of a microsecond today; the middle of the microsecond survives
  * its rounding, so the restored time is right to the microsecond.
  */
-export function secondsOf(mtimeNs: string): number {
+export function secondsOf(mtimeNs: string): number | string {
   const micros = microsOf(BigInt(mtimeNs));
-  // Away from zero: libuv cuts towards it.
-  return (Number(micros) + (micros < 0n ? -0.5 : 0.5)) / 1e6;
+  const seconds = (Number(micros) + 0.5) / 1e6;
+  // Before 1970: Node takes a negative number for "now", but not its text.
+  return seconds < 0 ? String(seconds) : seconds;
 }
 
 /** Floored. */

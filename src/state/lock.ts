@@ -216,7 +216,11 @@ function write(path: string, owner: LockOwner): string {
   return own;
 }
 
-/** Removes what those who were killed in the middle left beside the lock. */
+/** Removes what those who were killed in the middle left beside the lock. A takeover does so by itself. */
+export function sweepLock(path: string, now: () => Date = () => new Date()): void {
+  translated(path, () => sweep(path, now));
+}
+
 function sweep(path: string, now: () => Date): void {
   const prefixes = [`${basename(path)}.new.`, `${basename(path)}.stale.`];
   const names = readdirSync(dirname(path)).filter((name) => prefixes.some((prefix) => name.startsWith(prefix)));

@@ -8,6 +8,7 @@ import type { PointKind } from "../core/manifest.ts";
 import { readIdentity } from "../points/identity.ts";
 import { clearOrphans } from "../points/leftovers.ts";
 import { configFolder, settings } from "../setup/config-file.ts";
+import { acquireLock, sweepLock } from "../state/lock.ts";
 import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
 import type { FolderStore } from "../stores/folder.ts";
 
@@ -34,11 +35,7 @@ export async function makePointNow(app: App, options: PointOptions): Promise<Poi
 }
 
 async function makePointLocked(app: App, options: PointOptions): Promise<PointResult> {
-  const [{ acquireLock }, { makePoint }, { KnownState }] = await Promise.all([
-    import("../state/lock.ts"),
-    import("../capture/make-point.ts"),
-    import("../capture/known.ts"),
-  ]);
+  const [{ makePoint }, { KnownState }] = await Promise.all([import("../capture/make-point.ts"), import("../capture/known.ts")]);
   const store = primaryStore(app);
   const { kind, isAsked, isFull = false, retention = "policy", waitMs = lockWaitMs(app), ...rest } = options;
   await using _lock = await acquireLock(app.state.lock, {
@@ -90,6 +87,7 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   await store.clearLeftovers(at);
   const cleared = await clearOrphans(store, at);
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
+  for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`]) sweepLock(lock);
   writeFileSync(app.state.swept, "");
 }
 

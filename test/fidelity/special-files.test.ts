@@ -1,0 +1,142 @@
+/** What cannot be kept, or moves while it is read: reported, never fatal, and nothing else suffers. */
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { ArtifactWriter } from "../../src/archive/artifact-file.ts";
+import { Tarball } from "../../src/capture/tarball.ts";
+import { protect } from "../support/protected.ts";
+import { gitRepo, tempDir } from "../support/repo.ts";
+import { snapshotTree } from "../support/tree.ts";
+
+const isRoot = process.getuid?.() === 0;
+const nobody = 65534;
+
+test("a socket, a fifo, and a fifo where a tracked file was: named, and not waited for", async () => {
+  using repo = gitRepo({ "dir/tracked": "1\n", other: "1\n" });
+  const server = createServer().listen(join(repo.path, "dir/socket"));
+  await once(server, "listening");
+  execFileSync("mkfifo", ["fifo", "dir/fifo"], { cwd: repo.path });
+  rmSync(join(repo.path, "other"));
+  execFileSync("mkfifo", ["other"], { cwd: repo.path });
+  repo.write("fine", "fine\n");
+  try {
+    using safe = await protect(repo.path);
+    const { problems, manifest } = await safe.point();
+    expect(problems.map(({ code, path }) => `${code} ${path}`).sort()).toEqual(["special dir/fifo", "special dir/socket", "special fifo", "special other"]);
+    expect(manifest.consistent).toBe(false);
+    const { target, problems: told } = await safe.restore();
+    expect(told).toEqual(problems);
+    expect(readFileSync(join(target, "fine"), "utf8")).toBe("fine\n");
+    expect(await safe.pointIfChanged()).toMatchObject({ status: "unchanged" });
+  } finally {
+    server.close();
+  }
+});
+
+test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest is kept", async () => {
+  using repo = gitRepo({ "hidden/tracked": "1\n", "locked/tracked": "1\n", closed: "1\n", open: "1\n" });
+  for (const path of ["secret", "hidden/untracked", "locked/untracked"]) repo.write(path, "x\n");
+  repo.write("closed", "changed\n");
+  using store = gitRepo();
+  for (let folder = dirname(repo.path); folder !== "/tmp" && folder !== "/"; folder = dirname(folder)) chmodSync(folder, 0o711);
+  execFileSync("chown", ["-R", `${nobody}:${nobody}`, repo.path, store.path]);
+  const env = { HOLDFAST_STORE: undefined, HOME: store.path, XDG_DATA_HOME: undefined, XDG_CONFIG_HOME: undefined };
+  const run = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => asNobody(repo.path, env, args);
+  expect(await run("init", "--yes", "--no-hooks", "--store", join(store.path, "points"))).toMatchObject({ code: 0 });
+  execFileSync("chown", ["root:root", join(repo.path, "secret"), join(repo.path, "closed")]);
+  for (const path of ["secret", "closed"]) chmodSync(join(repo.path, path), 0o600);
+  chmodSync(join(repo.path, "hidden"), 0);
+  chmodSync(join(repo.path, "locked"), 0o600);
+  repo.write("fine", "fine\n");
+  execFileSync("chown", [`${nobody}:${nobody}`, join(repo.path, "fine")]);
+  const backup = await run("backup", "--json");
+  expect(backup.stderr + backup.stdout).not.toContain("error");
+  const { problems } = JSON.parse(backup.stdout) as { problems: { code: string; path: string }[] };
+  const unreadable = problems.filter(({ code }) => code === "unreadable").map(({ path }) => path);
+  for (const path of ["secret", "closed", "hidden", "hidden/tracked", "locked/tracked", "locked/untracked"]) expect(unreadable).toContain(path);
+  expect(backup.code).toBe(3);
+  const restored = await run("restore", "--to", join(store.path, "restored"), "--json");
+  expect(restored.stderr + restored.stdout).not.toContain("error");
+  expect(restored.code).toBe(0);
+  expect(readFileSync(join(store.path, "restored/fine"), "utf8")).toBe("fine\n");
+});
+
+async function asNobody(cwd: string, env: Record<string, string | undefined>, args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const program = join(import.meta.dirname, "../../dist/bin/holdfast.js");
+  const child = spawn(process.execPath, [program, ...args], { cwd, uid: nobody, gid: nobody, env: { ...process.env, ...env, TMPDIR: env["HOME"] }, stdio: "pipe" });
+  child.stdin.end();
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  const [code] = (await once(child, "close")) as [number];
+  return { code, stdout, stderr };
+}
+
+describe("while they are read", () => {
+  test("files written all the time, and files that come and go, are reported; the others are right", async () => {
+    using repo = gitRepo({ a: "1\n" });
+    for (let i = 0; i < 300; i += 1) repo.write(`still/${i}`, `${i}\n`);
+    repo.write("busy-small", "x");
+    repo.write("busy-large", Buffer.alloc(3 << 20, 1));
+    mkdirSync(join(repo.path, "come"));
+    const script = `
+      const fs = require("node:fs");
+      const large = fs.openSync("busy-large", "r+"), small = fs.openSync("busy-small", "r+");
+      process.stdout.write("go");
+      for (let i = 0; ; i += 1) {
+        fs.writeSync(large, Buffer.alloc(4096, i), 0, 4096, (i % 700) * 4096);
+        fs.writeSync(small, String(i), 0);
+        fs.writeFileSync("come/" + (i % 50), "x".repeat(i % 3));
+        fs.rmSync("come/" + ((i + 25) % 50), { force: true });
+      }`;
+    const writer = spawn(process.execPath, ["-e", script], { cwd: repo.path, stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      await once(writer.stdout, "data");
+      using safe = await protect(repo.path);
+      for (const round of [1, 2]) {
+        const { problems, manifest } = await safe.point();
+        expect(manifest.consistent, `round ${round}`).toBe(false);
+        expect(problems.filter(({ code, path }) => code === "changed" && path === "busy-large")).toHaveLength(1);
+        expect(problems.filter(({ path }) => !/^(?:busy-|come\/)/.test(path))).toEqual([]);
+        const { target } = await safe.restore();
+        expect(readdirSync(join(target, "still"))).toHaveLength(300);
+        expect(snapshotTree(join(target, "still"))).toEqual(snapshotTree(join(repo.path, "still")));
+        rmSync(target, { recursive: true });
+      }
+    } finally {
+      writer.kill("SIGKILL");
+    }
+  });
+
+  test("a file that vanishes, shrinks, grows or becomes something else between the look and the reading", async () => {
+    using dir = tempDir();
+    const at = (name: string): string => join(dir.path, name);
+    const names = ["gone", "shrunk", "grown", "large-shrunk", "large-gone", "to-folder", "to-fifo", "to-link"];
+    for (const name of names) writeFileSync(at(name), name.startsWith("large") ? Buffer.alloc(200_000, 7) : "some bytes\n");
+    const observed = names.map((name) => ({ path: `untracked/${name}`, file: at(name), kind: "file" as const, stat: lstatSync(at(name), { bigint: true }) }));
+    for (const name of names) if (!name.endsWith("shrunk")) rmSync(at(name));
+    for (const name of ["shrunk", "large-shrunk"]) truncateSync(at(name), 3);
+    writeFileSync(at("grown"), "some bytes and more\n");
+    mkdirSync(at("to-folder"));
+    execFileSync("mkfifo", [at("to-fifo")]);
+    symlinkSync("/etc/passwd", at("to-link"));
+    const writer = await ArtifactWriter.create(at("tar.zst"), "zstd");
+    const tarball = new Tarball({ writer, patchBase: () => undefined, keepChunks: () => undefined, isAsKnown: () => false });
+    const sizes: Record<string, number | undefined> = {};
+    for (const file of observed) sizes[file.path.slice(10)] = (await tarball.emit(file))?.entry.size;
+    await tarball.finish();
+    await writer.finish("tar.zst");
+    expect(sizes).toEqual({ shrunk: 3, grown: 20, "large-shrunk": 3 });
+    const lost = names.filter((name) => /gone|^to-/.test(name)).map((path) => ({ code: "vanished", path }));
+    expect(tarball.problems).toMatchObject(lost);
+    expect(execFileSync("tar", ["--zstd", "-tf", at("tar.zst")], { encoding: "utf8" })).toContain("untracked/grown");
+  });
+});

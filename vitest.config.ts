@@ -12,13 +12,13 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "fast", include: ["src/**/*.test.ts", "test/support/**/*.test.ts"] },
+        test: { name: "fast", include: ["src/**/*.test.ts", "test/support/**/*.test.ts"], exclude: ["**/*.slow.test.ts"] },
       },
       {
         extends: true,
         test: {
           name: "slow",
-          include: ["test/**/*.test.ts"],
+          include: ["test/**/*.test.ts", "src/**/*.slow.test.ts"],
           exclude: ["test/support/**"],
           globalSetup: ["test/support/build.ts"],
           testTimeout: 120_000,

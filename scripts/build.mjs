@@ -45,6 +45,7 @@ export async function build({ from = root, into = join(root, "dist") } = {}) {
   });
   const results = await Promise.all([program, bins]);
   refuseLazyCommonJs(results[0].metafile.inputs);
+  results.push({ outputFiles: [{ path: join(into, "LICENSES.txt"), contents: await licences(from, results[0].metafile.inputs) }] });
   await place(
     into,
     results.flatMap((result) => result.outputFiles),
@@ -62,6 +63,21 @@ function refuseLazyCommonJs(inputs) {
         "hint: import it statically in a module of our own, and that one lazily",
     );
   }
+}
+
+/** The licence texts of every package that is bundled: they ask to travel with the code. */
+async function licences(from, inputs) {
+  const names = new Set(Object.keys(inputs).flatMap((file) => /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(file)?.[1] ?? []));
+  const texts = await Promise.all(
+    [...names].sort().map(async (name) => {
+      const folder = join(from, "node_modules", name);
+      const { version, license } = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
+      const file = (await readdir(folder)).find((entry) => /^(licen[cs]e|copying)/i.test(entry));
+      const text = file === undefined ? `${license}; the package ships no licence text` : await readFile(join(folder, file), "utf8");
+      return `${name} ${version} (${license})\n\n${text.trim()}\n`;
+    }),
+  );
+  return texts.join(`\n${"-".repeat(80)}\n\n`);
 }
 
 /** Hooks may run the old build meanwhile: each file is replaced whole, those that start others last, and leftovers go at the end. */

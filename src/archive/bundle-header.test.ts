@@ -1,7 +1,7 @@
-import { describe, expect, test } from "vitest";
-import { gitRepo } from "../../test/support/repo.ts";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { gitRepo } from "../../test/support/repo.ts";
 import { parseBundleHeader } from "./bundle-header.ts";
 
 const [a, b] = ["a".repeat(40), "b".repeat(40)];

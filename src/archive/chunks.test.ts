@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type ChunkList, Chunker, chunkBits, chunkSum, patchSteps } from "./chunks.ts";
+import { Chunker, type ChunkList, chunkBits, chunkSum, patchSteps } from "./chunks.ts";
 
 const bits = 12;
 
@@ -119,7 +119,11 @@ describe("patchSteps", () => {
     const edit = fc.record({
       at: fc.nat(size),
       cut: fc.oneof(fc.nat(20), fc.nat(20_000)),
-      put: fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.nat(15_000).map((length) => noise(length, length)), fc.nat(20_000).map((length) => Buffer.alloc(length))),
+      put: fc.oneof(
+        fc.uint8Array({ maxLength: 20 }),
+        fc.nat(15_000).map((length) => noise(length, length)),
+        fc.nat(20_000).map((length) => Buffer.alloc(length)),
+      ),
     });
     const base = Buffer.concat([noise(40_000, "base"), Buffer.alloc(20_000)]);
     const list = cut(base);

@@ -110,7 +110,11 @@ const templates = new Map<string, Buffer>();
  * The member's own header: the library's for its kind and mode, with name, size and time filled in.
  * (POSIX.1-2017, "ustar Interchange Format": name at 0, size at 124, mtime at 136, checksum at 148, linkname at 157.)
  */
-function writePlainHeader(block: Buffer, member: Pick<FileEntry, "kind" | "mode" | "mtime">, plain: { path: Buffer; target: Buffer | undefined; size: number }): void {
+function writePlainHeader(
+  block: Buffer,
+  member: Pick<FileEntry, "kind" | "mode" | "mtime">,
+  plain: { path: Buffer; target: Buffer | undefined; size: number },
+): void {
   const key = `${member.kind} ${member.mode}`;
   let template = templates.get(key);
   if (template === undefined) {

@@ -73,10 +73,12 @@ const name = fc
   )
   .filter((text) => text !== "." && text !== "..");
 const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"));
-const mtime = fc.oneof(
-  fc.bigInt({ min: -(10n ** 18n), max: 10n ** 19n }),
-  fc.constantFrom(0n, 1n, -1n, -999_999_999n, -1_000_000_000n, -1_500_000_000n, 1_700_000_000_000_000_000n),
-).map(String);
+const mtime = fc
+  .oneof(
+    fc.bigInt({ min: -(10n ** 18n), max: 10n ** 19n }),
+    fc.constantFrom(0n, 1n, -1n, -999_999_999n, -1_000_000_000n, -1_500_000_000n, 1_700_000_000_000_000_000n),
+  )
+  .map(String);
 const common = fc.record({ path, mode: fc.integer({ min: 0, max: 0o7777 }), mtime });
 const samples: fc.Arbitrary<Sample[]> = fc.array(
   fc.oneof(
@@ -119,14 +121,25 @@ describe("a tar that we write", () => {
 
   test("property: has the members that the library finds", () => {
     // It splits pax records at line ends, and so misreads names that have one; GNU tar does not.
-    const utf8 = samples.filter((members) => members.length > 0 && members.every(({ path: at, target = "" }) => [at, target].every((text) => !/[\udc80-\udcff]/.test(text) && text === Buffer.from(text).toString() && !text.includes("\n"))));
+    const utf8 = samples.filter(
+      (members) =>
+        members.length > 0 &&
+        members.every(({ path: at, target = "" }) =>
+          [at, target].every((text) => !/[\udc80-\udcff]/.test(text) && text === Buffer.from(text).toString() && !text.includes("\n")),
+        ),
+    );
     fc.assert(
       fc.property(utf8, (members) => {
         const seen: unknown[] = [];
-        const parser = list({ sync: true, strict: true, file: writeTemp(archive(members)), onReadEntry: (entry) => {
-          const folder = entry.type === "Directory";
-          seen.push([entry.path.replace(/\/$/, folder ? "" : "$&"), entry.type, entry.mode, entry.linkpath ?? "", entry.size]);
-        } });
+        const parser = list({
+          sync: true,
+          strict: true,
+          file: writeTemp(archive(members)),
+          onReadEntry: (entry) => {
+            const folder = entry.type === "Directory";
+            seen.push([entry.path.replace(/\/$/, folder ? "" : "$&"), entry.type, entry.mode, entry.linkpath ?? "", entry.size]);
+          },
+        });
         expect(parser).toBeUndefined();
         const types = { file: "File", folder: "Directory", symlink: "SymbolicLink", hardlink: "Link" };
         expect(seen).toEqual(members.map((member) => [member.path, types[member.kind], member.mode, member.target ?? "", member.bytes.length]));
@@ -138,7 +151,14 @@ describe("a tar that we write", () => {
   test.runIf(gnuTar)("unpacks with GNU tar: names, bytes, modes, links, and times to the nanosecond", () => {
     using dir = tempDir();
     const bytes = (text: string) => Buffer.from(text);
-    const file = (at: string, more: Partial<Sample> = {}): Sample => ({ path: at, kind: "file", mode: 0o640, mtime: "1700000000123456789", bytes: bytes(at), ...more });
+    const file = (at: string, more: Partial<Sample> = {}): Sample => ({
+      path: at,
+      kind: "file",
+      mode: 0o640,
+      mtime: "1700000000123456789",
+      bytes: bytes(at),
+      ...more,
+    });
     const members: Sample[] = [
       file("plain"),
       file("a b/ü/😀"),
@@ -186,7 +206,8 @@ describe("a tar that we write", () => {
 
 describe("a hostile tar is damage, never another error:", () => {
   const good = archive([{ path: "a", kind: "file", mode: 0o644, mtime: "0", bytes: Buffer.from("text") }]);
-  const damaged = (tar: Buffer, how: RegExp | string = "") => expect(() => readAll(tar, [700])).toThrow(expect.objectContaining({ code: "damaged", message: expect.stringMatching(how) }));
+  const damaged = (tar: Buffer, how: RegExp | string = "") =>
+    expect(() => readAll(tar, [700])).toThrow(expect.objectContaining({ code: "damaged", message: expect.stringMatching(how) }));
 
   test("a wrong checksum", () => {
     for (const at of [0, blockSize * 2, blockSize * 2 + 110]) {
@@ -212,7 +233,16 @@ describe("a hostile tar is damage, never another error:", () => {
     damaged(Buffer.concat([good.subarray(0, -blockSize), good]), /after its end/);
   });
 
-  test.each(["CharacterDevice", "BlockDevice", "FIFO", "ContiguousFile", "GlobalExtendedHeader", "NextFileHasLongPath", "GNUDumpDir", "SparseFile"] as const)("a member of type %s", (type) => {
+  test.each([
+    "CharacterDevice",
+    "BlockDevice",
+    "FIFO",
+    "ContiguousFile",
+    "GlobalExtendedHeader",
+    "NextFileHasLongPath",
+    "GNUDumpDir",
+    "SparseFile",
+  ] as const)("a member of type %s", (type) => {
     damaged(Buffer.concat([header({ path: "x", type, size: 0 }), endOfArchive]));
   });
 
@@ -253,16 +283,22 @@ describe("a hostile tar is damage, never another error:", () => {
   test("property: flipped bytes, cut and joined pieces give members or damage", () => {
     const edit = fc.record({ at: fc.nat(good.length - 1), byte: fc.nat(255) });
     fc.assert(
-      fc.property(fc.array(edit, { maxLength: 8 }), fc.nat(good.length), fc.uint8Array({ maxLength: 600 }), fc.boolean(), (edits, cut, tail, mends) => {
-        const tar = Buffer.from(good);
-        for (const { at, byte } of edits) tar[at] = byte;
-        if (mends) for (const block of [0, 2]) mendChecksum(tar.subarray(block * blockSize, (block + 1) * blockSize));
-        try {
-          readAll(Buffer.concat([tar.subarray(0, cut), tail]), [333]);
-        } catch (error) {
-          expect(error).toMatchObject({ code: "damaged" });
-        }
-      }),
+      fc.property(
+        fc.array(edit, { maxLength: 8 }),
+        fc.nat(good.length),
+        fc.uint8Array({ maxLength: 600 }),
+        fc.boolean(),
+        (edits, cut, tail, mends) => {
+          const tar = Buffer.from(good);
+          for (const { at, byte } of edits) tar[at] = byte;
+          if (mends) for (const block of [0, 2]) mendChecksum(tar.subarray(block * blockSize, (block + 1) * blockSize));
+          try {
+            readAll(Buffer.concat([tar.subarray(0, cut), tail]), [333]);
+          } catch (error) {
+            expect(error).toMatchObject({ code: "damaged" });
+          }
+        },
+      ),
       { numRuns: 1000 },
     );
   });
@@ -270,27 +306,49 @@ describe("a hostile tar is damage, never another error:", () => {
 
 describe("parsePax", () => {
   test("takes what it knows and passes over the rest", () => {
-    const body = Buffer.concat([record("comment", "x=y\nz"), record("path", "a=b\nc"), record("mtime", "-1.5"), record("size", "12"), record("linkpath", "\u00e9")]);
+    const body = Buffer.concat([
+      record("comment", "x=y\nz"),
+      record("path", "a=b\nc"),
+      record("mtime", "-1.5"),
+      record("size", "12"),
+      record("linkpath", "\u00e9"),
+    ]);
     expect(parsePax(body)).toEqual({ path: "a=b\nc", mtime: "-1500000000", size: 12, linkpath: "é" });
   });
 
-  test.each([["1.5", "1500000000"], ["0", "0"], ["-0.000000001", "-1"], ["1.1234567899", "1123456789"], ["1e9", "0"], ["", "0"], ["9".repeat(40), "0"]])("reads the time %j as %s ns", (text, nanos) => {
+  test.each([
+    ["1.5", "1500000000"],
+    ["0", "0"],
+    ["-0.000000001", "-1"],
+    ["1.1234567899", "1123456789"],
+    ["1e9", "0"],
+    ["", "0"],
+    ["9".repeat(40), "0"],
+  ])("reads the time %j as %s ns", (text, nanos) => {
     expect(parsePax(record("mtime", text))?.mtime).toBe(nanos);
   });
 
   test("property: bytes of any kind are fields or nothing", () => {
     fc.assert(
-      fc.property(fc.oneof(fc.uint8Array().map((bytes) => Buffer.from(bytes)), fc.string().map((text) => Buffer.from(`${text.length} ${text}`))), (body) => {
-        const fields = parsePax(body);
-        if (fields !== undefined) expect(typeof fields).toBe("object");
-      }),
+      fc.property(
+        fc.oneof(
+          fc.uint8Array().map((bytes) => Buffer.from(bytes)),
+          fc.string().map((text) => Buffer.from(`${text.length} ${text}`)),
+        ),
+        (body) => {
+          const fields = parsePax(body);
+          if (fields !== undefined) expect(typeof fields).toBe("object");
+        },
+      ),
     );
   });
 });
 
 function header(fields: { path?: string; type: ConstructorParameters<typeof Header>[0] extends infer _ ? string : never; size?: number }): Buffer {
   const block = Buffer.alloc(blockSize);
-  new Header({ path: "member", mode: 0o644, uid: 0, gid: 0, size: 0, mtime: new Date(0), ...fields } as ConstructorParameters<typeof Header>[0]).encode(block, 0);
+  new Header({ path: "member", mode: 0o644, uid: 0, gid: 0, size: 0, mtime: new Date(0), ...fields } as ConstructorParameters<
+    typeof Header
+  >[0]).encode(block, 0);
   return block;
 }
 
@@ -307,7 +365,13 @@ function record(key: string, value: string): Buffer {
 
 function mendChecksum(block: Buffer): void {
   block.write("        ", 148);
-  block.write(`${block.reduce((total, byte) => total + byte, 0).toString(8).padStart(6, "0")}\0 `, 148);
+  block.write(
+    `${block
+      .reduce((total, byte) => total + byte, 0)
+      .toString(8)
+      .padStart(6, "0")}\0 `,
+    148,
+  );
 }
 
 let files = 0;

@@ -9,7 +9,7 @@ import { createReadStream, readdirSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ArtifactWriter } from "../archive/artifact-file.ts";
-import type { Problem, RefEntry } from "../core/contents.ts";
+import { partialClone, type Problem, type RefEntry } from "../core/contents.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import type { Artifact } from "../core/manifest.ts";
 import { findObjects } from "../git/refs.ts";
@@ -90,10 +90,11 @@ async function writeIncremental(request: BundleRequest, base: Exclude<BundleRequ
   const unnamed = [...listNewLoose(repository.commonDir, base.since), ...(await listNewCruft(repository.commonDir, base.since))];
   const loose = unnamed.filter((oid) => !before.has(oid));
   const fresh = [...request.tips].filter((oid) => !before.has(oid));
-  if (fresh.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems: [], missing: [] };
+  const lasting = partialProblem(repository);
+  if (fresh.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems: lasting, missing: [] };
   const found = await findObjects(repository.commonDir, [...new Set([...fresh, ...loose, ...before])]);
   const missing = [...request.tips].filter((oid) => !found.has(oid));
-  const problems = danglingRefs(request.refs, new Set(missing));
+  const problems = [...lasting, ...danglingRefs(request.refs, new Set(missing))];
   const wanted = fresh.filter((oid) => found.has(oid));
   if (wanted.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems, missing };
   const bottom = [...before].filter((oid) => found.has(oid));
@@ -106,10 +107,15 @@ async function writeIncremental(request: BundleRequest, base: Exclude<BundleRequ
   const write = async (tips: readonly string[]): Promise<Artifact> => {
     await rm(file, { force: true });
     const writer = await ArtifactWriter.create(file, "none");
-    await writer.write(header(request, prerequisites, missing));
-    if (tips.length === 0) await writer.write(emptyPack(repository.objectFormat));
-    else await packThin(request, tips, bottom, (chunk) => writer.write(chunk));
-    return writer.finish(`${id}.bundle`);
+    try {
+      await writer.write(header(request, prerequisites, missing));
+      if (tips.length === 0) await writer.write(emptyPack(repository.objectFormat));
+      else await packThin(request, tips, bottom, (chunk) => writer.write(chunk));
+      return await writer.finish(`${id}.bundle`);
+    } catch (error) {
+      await writer.abandon().catch(() => undefined); // the first error is the one that tells
+      throw error;
+    }
   };
   const all = [...new Set([...wanted, ...loose.filter((oid) => found.has(oid))])];
   try {
@@ -136,7 +142,7 @@ export interface FullPack {
 
 /** Needs nothing but the repository, so it may run while the rest is still being observed. */
 export async function packEverything({ repository, folder, signal }: Pick<BundleRequest, "repository" | "folder" | "signal">): Promise<FullPack> {
-  const problems: Problem[] = [];
+  const problems = partialProblem(repository);
   const everything = ["--all", "--reflog", "--indexed-objects", "--keep-unreachable", "--pack-loose-unreachable", "--revs"];
   const lenient = repository.isPartial ? ["--missing=allow-promisor"] : [];
   // As git lays out an object folder, so that git can be asked what is in it.
@@ -150,13 +156,6 @@ export async function packEverything({ repository, folder, signal }: Pick<Bundle
     const sum = output.trim();
     return /^[0-9a-f]+$/.test(sum) ? `pack/pack-${sum}` : undefined;
   };
-  if (repository.isPartial) {
-    problems.push({
-      code: "missing_objects",
-      path: ".git/objects",
-      message: "a partial clone: objects that were never fetched are not in the point",
-    });
-  }
   try {
     return { name: await run([...everything, ...lenient], ""), problems };
   } catch (error) {
@@ -166,13 +165,39 @@ export async function packEverything({ repository, folder, signal }: Pick<Bundle
       path: ".git/objects",
       message: `objects are missing or damaged; all that can be read is kept (${error.message})`,
     });
-    const readable = await listReadable(repository.commonDir, problems);
-    return { name: readable.length === 0 ? undefined : await run([], `${readable.join("\n")}\n`), problems };
+    return { name: await packReadable(repository.commonDir, (oids) => run([], `${oids.join("\n")}\n`), problems), problems };
   }
 }
 
-/** Every object that git can read, by its own full check. Slow; only for a repository that is damaged already. */
-async function listReadable(commonDir: string, problems: Problem[]): Promise<string[]> {
+/** Packs all that can be read. Slow; only for a repository that is damaged already. */
+async function packReadable(
+  commonDir: string,
+  pack: (oids: readonly string[]) => Promise<string | undefined>,
+  problems: Problem[],
+): Promise<string | undefined> {
+  let { readable, damaged } = await listReadable(commonDir);
+  try {
+    while (readable.length > 0) {
+      try {
+        return await pack(readable);
+      } catch (error) {
+        if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
+        // What the check has missed, packing names one by one.
+        const named = new Set(error.message.match(/(?<![0-9a-f-])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])/g));
+        const rest = readable.filter((oid) => !named.has(oid));
+        if (rest.length === readable.length) throw error;
+        damaged = [...damaged, ...readable.filter((oid) => named.has(oid))];
+        readable = rest;
+      }
+    }
+    return undefined;
+  } finally {
+    for (const oid of damaged) problems.push({ code: "corrupt_objects", path: `.git/objects/${oid}`, message: "the object is damaged" });
+  }
+}
+
+/** Objects that are there, and those of them that git's full check finds damaged. */
+async function listReadable(commonDir: string): Promise<{ readable: string[]; damaged: string[] }> {
   const all = await gitText(["--git-dir", commonDir, "cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)"], {
     okCodes: [0, 128],
   });
@@ -182,15 +207,12 @@ async function listReadable(commonDir: string, problems: Problem[]): Promise<str
   const damaged = new Set(
     [
       ...`${stdout.toString("utf8")}\n${stderr}`.matchAll(
-        /^(?:error|fatal)?:? ?.*?\b([0-9a-f]{40,64})\b.*(?:corrupt|mismatch|inflate|unable to unpack|broken|cannot be read|unable to parse).*$/gim,
+        /^(?:error|fatal)?:? ?.*?(?<![0-9a-f-])([0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f]).*(?:corrupt|mismatch|inflate|unpack|broken|cannot be read|unable to parse).*$/gim,
       ),
     ].map((match) => match[1]),
   );
-  for (const oid of damaged) problems.push({ code: "corrupt_objects", path: `.git/objects/${oid}`, message: "the object is damaged" });
-  return all
-    .split("\n")
-    .map((line) => line.split(" ")[0] ?? "")
-    .filter((oid) => oid !== "" && !damaged.has(oid));
+  const oids = all.split("\n").flatMap((line) => line.split(" ", 1).filter((oid) => oid !== ""));
+  return { readable: oids.filter((oid) => !damaged.has(oid)), damaged: oids.filter((oid) => damaged.has(oid)) };
 }
 
 async function packThin(
@@ -222,6 +244,10 @@ async function boundary(commonDir: string, tips: readonly string[], bottom: read
     .split("\n")
     .filter((line) => line.startsWith("-"))
     .map((line) => line.slice(1));
+}
+
+function partialProblem({ isPartial }: Repository): Problem[] {
+  return isPartial ? [{ code: "missing_objects", path: ".git/objects", message: partialClone }] : [];
 }
 
 function danglingRefs(refs: readonly RefEntry[], missing: ReadonlySet<string>): Problem[] {

@@ -1,6 +1,6 @@
 /** Makes the artifacts of one point in a spool folder: observe, plan, bundle and tarball side by side, contents, read back. */
 import { hash } from "node:crypto";
-import type { Problem } from "../core/contents.ts";
+import type { NoteEntry, Problem } from "../core/contents.ts";
 import type { PointId } from "../core/ids.ts";
 import type { Artifact, Manifest } from "../core/manifest.ts";
 import type { Policy } from "../core/policy.ts";
@@ -27,6 +27,7 @@ export interface CaptureRequest {
   /** A new empty folder that takes the artifacts. */
   readonly spool: string;
   readonly startedAt: Date;
+  readonly note: NoteEntry | undefined;
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }

@@ -1,7 +1,7 @@
 /** Writes the contents artifact of a point: what is inside, as changes to its base. */
 import { join } from "node:path";
 import { ArtifactWriter } from "../archive/artifact-file.ts";
-import { type ContentsRecord, contentsVersion, type Problem, writeRecord } from "../core/contents.ts";
+import { type ContentsRecord, contentsVersion, type NoteEntry, type Problem, writeRecord } from "../core/contents.ts";
 import type { PointId } from "../core/ids.ts";
 import type { Artifact } from "../core/manifest.ts";
 import type { Repository } from "../git/repository.ts";
@@ -20,6 +20,7 @@ export interface ContentsRequest {
   readonly refPlan: RefPlan;
   readonly files: CapturedFiles;
   readonly problems: readonly Problem[];
+  readonly note: NoteEntry | undefined;
 }
 
 export async function writeContents({ footing, observation, filePlan, refPlan, files, problems, ...point }: ContentsRequest): Promise<Artifact> {
@@ -28,6 +29,7 @@ export async function writeContents({ footing, observation, filePlan, refPlan, f
   const lost = footing.kind === "full" ? [] : files.lost;
   return writeRecords(point.spool, point.id, [
     { t: "point", v: contentsVersion, id: point.id, base, objectFormat: point.repository.objectFormat, name: point.name },
+    ...noteRecords(point.note),
     ...observation.worktrees.map((worktree) => ({ t: "worktree" as const, ...worktree })),
     ...refPlan.gone.map((name) => ({ t: "ref-gone" as const, name })),
     ...refPlan.changed.map((ref) => ({ t: "ref" as const, ...ref })),
@@ -36,6 +38,10 @@ export async function writeContents({ footing, observation, filePlan, refPlan, f
     ...observation.left.map((left) => ({ t: "left" as const, ...left })),
     ...problems.map((problem) => ({ t: "problem" as const, ...problem })),
   ]);
+}
+
+export function noteRecords(note: NoteEntry | undefined): ContentsRecord[] {
+  return note === undefined ? [] : [{ t: "note", ...note }];
 }
 
 /** Writes `ID.contents.zst` into the spool folder. */

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
-import type { LeftEntry, Problem } from "../core/contents.ts";
+import type { LeftEntry, NoteEntry, Problem } from "../core/contents.ts";
 import { contentsVersion } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { newPointId } from "../core/ids.ts";
@@ -14,7 +14,8 @@ import { readIdentity } from "../points/identity.ts";
 import { publishPoint } from "../points/publish.ts";
 import type { LocalStore } from "../stores/store.ts";
 import { type Captured, capture } from "./capture.ts";
-import { writeRecords } from "./contents-file.ts";
+import { noteRecords, writeRecords } from "./contents-file.ts";
+import { hasGainedDepth } from "./depth.ts";
 import type { KnownPoint, KnownState } from "./known.ts";
 import { type Footing, planFooting } from "./plan.ts";
 import { rememberPoint, rememberRepeat } from "./remember.ts";
@@ -31,6 +32,8 @@ export interface PointRequest {
   readonly isAsked: boolean;
   readonly isFullAsked: boolean;
   readonly retention: string;
+  /** Why it is made, in its maker's words. */
+  readonly note?: NoteEntry;
   readonly machine: string;
   readonly tool: string;
   readonly now: () => Date;
@@ -66,12 +69,12 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
     now: startedAt,
     repository: identity.repository,
     commonDir: request.repository.commonDir,
-    isFullAsked: request.isFullAsked,
+    isFullAsked: request.isFullAsked || hasGainedDepth(request.repository, known),
   });
   const policyDigest = createHash("sha256").update(JSON.stringify(request.patterns)).digest("hex");
   const spool = store.spool();
   try {
-    const result = await capture({ ...request, policy: new Policy(request.patterns), policyDigest, known, footing, id, spool, startedAt });
+    const result = await capture({ ...request, note: request.note, policy: new Policy(request.patterns), policyDigest, known, footing, id, spool, startedAt });
     const common = {
       format: formatVersion,
       id,
@@ -135,7 +138,7 @@ function remember(
 
 /** A point asked for when nothing changed: contents that say "as the last one". It takes no place in the ladder. */
 async function repeatOf(
-  { repository, name }: PointRequest,
+  { repository, name, note }: PointRequest,
   known: KnownPoint,
   id: string,
   spool: string,
@@ -146,6 +149,7 @@ async function repeatOf(
   const problems = known.problems.map((problem) => ({ t: "problem" as const, ...problem }));
   const contents = await writeRecords(spool, id, [
     { t: "point", v: contentsVersion, id, base: top.id, objectFormat: repository.objectFormat, name },
+    ...noteRecords(note),
     ...worktrees,
     ...problems,
   ]);

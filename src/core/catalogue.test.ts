@@ -71,7 +71,12 @@ describe("findPoint", () => {
     expect(() => findPoint("20261121", points)).toThrow(
       expect.objectContaining({ code: "ambiguous", message: "20261121 fits 2 points: 20261121T100000Z-aaaaaa, 20261121T100000Z-ab0000" }),
     );
-    expect(() => findPoint("p", Array.from({ length: 9 }, (_, index) => point(`p${index}`)))).toThrow("p fits 9 points: p0, p1, p2, p3, …");
+    expect(() =>
+      findPoint(
+        "p",
+        Array.from({ length: 9 }, (_, index) => point(`p${index}`)),
+      ),
+    ).toThrow("p fits 9 points: p0, p1, p2, p3, …");
   });
 });
 
@@ -107,10 +112,14 @@ describe("by time", () => {
   test("property: the order does not depend on the order of listing", () => {
     const some = fc.uniqueArray(fc.tuple(fc.nat(99), fc.nat(3)), { selector: ([id]) => id, maxLength: 8 });
     fc.assert(
-      fc.property(some.chain((pairs) => fc.tuple(fc.constant(pairs), fc.shuffledSubarray(pairs, { minLength: pairs.length }))), ([first, second]) => {
-        const make = (pairs: readonly (readonly [number, number])[]) => sortPoints(pairs.map(([id, time]) => point(`p${id}`, null, `2026-11-21T10:00:0${time}.000Z`)));
-        expect(make(first)).toEqual(make(second));
-      }),
+      fc.property(
+        some.chain((pairs) => fc.tuple(fc.constant(pairs), fc.shuffledSubarray(pairs, { minLength: pairs.length }))),
+        ([first, second]) => {
+          const make = (pairs: readonly (readonly [number, number])[]) =>
+            sortPoints(pairs.map(([id, time]) => point(`p${id}`, null, `2026-11-21T10:00:0${time}.000Z`)));
+          expect(make(first)).toEqual(make(second));
+        },
+      ),
     );
   });
 });

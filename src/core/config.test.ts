@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Config, emptyConfig, parseConfig, writeConfig } from "./config.ts";
-import { BackupError } from "./errors.ts";
+import type { BackupError } from "./errors.ts";
 
 /** Problems without the file's name: `LINE: what`. */
 function problems(text: string): string[] {
@@ -46,9 +46,12 @@ describe("backup.yaml", () => {
     expect(parseConfig(`\ufeff${full}`, "f")).toEqual(parseConfig(full, "f"));
   });
 
-  test.each(["", "\n", "# only words\n", "---\n", "null\n", "~", "{}", "version: 1\nstores:\nmirrors: ~\ninclude: []\n"])("may be as good as empty: %j", (text) => {
-    expect(parseConfig(text, "f")).toEqual(emptyConfig);
-  });
+  test.each(["", "\n", "# only words\n", "---\n", "null\n", "~", "{}", "version: 1\nstores:\nmirrors: ~\ninclude: []\n"])(
+    "may be as good as empty: %j",
+    (text) => {
+      expect(parseConfig(text, "f")).toEqual(emptyConfig);
+    },
+  );
 
   test("takes a text that looks like something else, when it is quoted", () => {
     expect(parseConfig('include: ["true", "1", "null", "#a", "- b"]', "f").include).toEqual(["true", "1", "null", "#a", "- b"]);
@@ -108,11 +111,41 @@ describe("a mistake in backup.yaml", () => {
   });
 
   test("property: any text at all is read or refused, never a crash", () => {
-    const piece = fc.constantFrom("stores:", "\n", "  ", "- ", "name: a", "url: /a", "&a", "*a", "!!map", "{", "}", "[", "]", "'", '"', "#", "|", ">", "? ", ": ", "---", "\t", "\r");
+    const piece = fc.constantFrom(
+      "stores:",
+      "\n",
+      "  ",
+      "- ",
+      "name: a",
+      "url: /a",
+      "&a",
+      "*a",
+      "!!map",
+      "{",
+      "}",
+      "[",
+      "]",
+      "'",
+      '"',
+      "#",
+      "|",
+      ">",
+      "? ",
+      ": ",
+      "---",
+      "\t",
+      "\r",
+    );
     fc.assert(
-      fc.property(fc.oneof(fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join("")), fc.string({ unit: "binary" })), (text) => {
-        for (const problem of problems(text)) expect(problem).toMatch(/^\d+: ./s);
-      }),
+      fc.property(
+        fc.oneof(
+          fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join("")),
+          fc.string({ unit: "binary" }),
+        ),
+        (text) => {
+          for (const problem of problems(text)) expect(problem).toMatch(/^\d+: ./s);
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -122,10 +155,47 @@ describe("writeConfig", () => {
   const line = fc.oneof(
     fc.string({ unit: "grapheme", minLength: 1, maxLength: 12 }),
     fc.string({ unit: "binary", minLength: 1, maxLength: 6 }),
-    fc.constantFrom("true", "No", "~", "null", "1", "1.5", "0x1f", ".inf", "-", "- a", "a:", "a: b", "a #b", "!x", "&x", "*x", "@x", "`x", "%x", "|", ">", "?", "---", "...", " a ", "a\nb", "\u0085", "\u2028", "\udcff", "2026-11-21", "<<", "y", "="),
+    fc.constantFrom(
+      "true",
+      "No",
+      "~",
+      "null",
+      "1",
+      "1.5",
+      "0x1f",
+      ".inf",
+      "-",
+      "- a",
+      "a:",
+      "a: b",
+      "a #b",
+      "!x",
+      "&x",
+      "*x",
+      "@x",
+      "`x",
+      "%x",
+      "|",
+      ">",
+      "?",
+      "---",
+      "...",
+      " a ",
+      "a\nb",
+      "\u0085",
+      "\u2028",
+      "\udcff",
+      "2026-11-21",
+      "<<",
+      "y",
+      "=",
+    ),
   );
   const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,8}$/);
-  const url = fc.oneof(fc.stringMatching(/^\/[a-zA-Z0-9 #:'"{}\\.-]{0,12}$/), fc.constantFrom("branch:origin", "branch:https://h/r.git#b", "C:\\backup", "relative", "./a", "~/b"));
+  const url = fc.oneof(
+    fc.stringMatching(/^\/[a-zA-Z0-9 #:'"{}\\.-]{0,12}$/),
+    fc.constantFrom("branch:origin", "branch:https://h/r.git#b", "C:\\backup", "relative", "./a", "~/b"),
+  );
   const configs: fc.Arbitrary<Config> = fc.record({
     stores: fc.uniqueArray(fc.record({ name, url }), { selector: (store) => store.name, maxLength: 4 }),
     mirrors: fc.array(line, { maxLength: 4 }),

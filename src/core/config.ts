@@ -100,7 +100,8 @@ function readStore(item: Node, complain: Complain): StoreConfig | undefined {
   for (const { key, value } of item.items) {
     const field = isScalar(key) ? String(key.value) : "";
     if (field !== "name" && field !== "url") complain(key as Node, `unknown setting ${JSON.stringify(field)}${suggestion(field, ["name", "url"])}`);
-    else if (!isScalar(value) || typeof value.value !== "string" || value.value === "") complain((value as Node | null) ?? item, `${field} should be a text`);
+    else if (!isScalar(value) || typeof value.value !== "string" || value.value === "")
+      complain((value as Node | null) ?? item, `${field} should be a text`);
     else values.set(field, value.value);
   }
   const name = values.get("name");
@@ -109,7 +110,8 @@ function readStore(item: Node, complain: Complain): StoreConfig | undefined {
     complain(item, "a store needs `name:` and `url:`");
     return undefined;
   }
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name)) complain(item, `a store's name has letters, digits, dots and dashes: ${JSON.stringify(name)} does not`);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
+    complain(item, `a store's name has letters, digits, dots and dashes: ${JSON.stringify(name)} does not`);
   try {
     parseStoreUrl(url);
   } catch (error) {
@@ -137,5 +139,7 @@ function suggestion(name: string, names: readonly string[]): string {
 }
 
 function quote(text: string): string {
-  return /^[A-Za-z0-9/._-][A-Za-z0-9/._:#@+=~-]*$/.test(text) && !text.endsWith(":") && !/^(?:true|false|null|yes|no|~|[\d.+-].*)$/i.test(text) ? text : JSON.stringify(text);
+  return /^[A-Za-z0-9/._-][A-Za-z0-9/._:#@+=~-]*$/.test(text) && !text.endsWith(":") && !/^(?:true|false|null|yes|no|~|[\d.+-].*)$/i.test(text)
+    ? text
+    : JSON.stringify(text);
 }

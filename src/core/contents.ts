@@ -69,6 +69,16 @@ export interface Problem {
   readonly message: string;
 }
 
+/** Why a point was made, in its maker's words. */
+export interface NoteEntry {
+  readonly text: string | null;
+  /** Of the change that it was made before. */
+  readonly ticket: string | null;
+}
+
+/** The problem of a point whose repository never had all objects: a restore marks its packs so. */
+export const partialClone = "a partial clone: objects that were never fetched are not in the point";
+
 export interface ContentsHeader {
   readonly v: number;
   readonly id: PointId;
@@ -80,6 +90,7 @@ export interface ContentsHeader {
 
 export type ContentsRecord =
   | ({ readonly t: "point" } & ContentsHeader)
+  | ({ readonly t: "note" } & NoteEntry)
   | ({ readonly t: "worktree" } & WorktreeEntry)
   | ({ readonly t: "ref" } & RefEntry)
   | { readonly t: "ref-gone"; readonly name: string }
@@ -91,6 +102,8 @@ export type ContentsRecord =
 /** The whole state of one point. */
 export interface Contents {
   readonly header: ContentsHeader;
+  /** Of the newest point of the chain only. */
+  readonly note: NoteEntry | undefined;
   readonly worktrees: readonly WorktreeEntry[];
   readonly refs: ReadonlyMap<string, RefEntry>;
   readonly files: ReadonlyMap<string, FileEntry>;
@@ -126,8 +139,10 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
   let worktrees: WorktreeEntry[] = [];
   let left: LeftEntry[] = [];
   let problems: Problem[] = [];
+  let note: NoteEntry | undefined;
   let header: ContentsHeader | undefined;
   for (const records of chain) {
+    note = undefined;
     worktrees = [];
     left = [];
     problems = [];
@@ -138,6 +153,9 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
             throw new BackupError("chain_broken", `point ${record.id} builds on ${record.base ?? "nothing"}, not on ${header?.id ?? "nothing"}`);
           }
           header = record;
+          break;
+        case "note":
+          note = record;
           break;
         case "worktree":
           worktrees.push(record);
@@ -166,7 +184,7 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
     }
   }
   if (header === undefined) throw new BackupError("chain_broken", "a chain without a point");
-  return { header, worktrees, refs, files, left, problems };
+  return { header, note, worktrees, refs, files, left, problems };
 }
 
 /** The parts of an entry path: the worktree ("" is the main one), the area, and the path in it. */
@@ -221,6 +239,8 @@ function asRecord(value: unknown): ContentsRecord | undefined {
         isOptional(r["target"], "string")
         ? (value as ContentsRecord)
         : undefined;
+    case "note":
+      return (r["text"] === null || isText(r["text"])) && (r["ticket"] === null || isText(r["ticket"])) ? (value as ContentsRecord) : undefined;
     case "gone":
       return isText(r["path"]) ? (value as ContentsRecord) : undefined;
     case "ref":

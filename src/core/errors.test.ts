@@ -42,7 +42,14 @@ describe("the table of errors", () => {
 describe("BackupError", () => {
   test("takes its exit code, hint and whether to try again from the table", () => {
     const error = new BackupError("store_full", "no space left on /mnt");
-    expect(error).toMatchObject({ code: "store_full", exitCode: 1, isRetryable: true, hint: errorKinds.store_full.hint, details: {}, name: "BackupError" });
+    expect(error).toMatchObject({
+      code: "store_full",
+      exitCode: 1,
+      isRetryable: true,
+      hint: errorKinds.store_full.hint,
+      details: {},
+      name: "BackupError",
+    });
     expect("cause" in error).toBe(false);
   });
 

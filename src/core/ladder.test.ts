@@ -42,7 +42,8 @@ describe("the ladder", () => {
       const last = choose(7 + rounds, rounds) - 1;
       const times = new Array<number>(last + 1).fill(0);
       // Step s stores every change after its base, up to s.
-      for (let step = 1; step <= last; step += 1) for (let change = (bases[step] as number) + 1; change <= step; change += 1) times[change] = (times[change] ?? 0) + 1;
+      for (let step = 1; step <= last; step += 1)
+        for (let change = (bases[step] as number) + 1; change <= step; change += 1) times[change] = (times[change] ?? 0) + 1;
       expect(Math.max(...times)).toBe(rounds);
     }
     expect([1, 2, 3, 4].map((rounds) => choose(7 + rounds, rounds) - 1)).toEqual([7, 35, 119, 329]);
@@ -61,8 +62,17 @@ describe("the ladder", () => {
 
   test("merges everything when a round begins, and only then", () => {
     // The first step of a new round merges all before it; those before it are what they were.
-    expect([8, 36, 120, 330, 792].map((step) => chainSteps(step))).toEqual([[0, 8], [0, 36], [0, 120], [0, 330], [0, 792]]);
-    expect([7, 35].map((step) => chainSteps(step))).toEqual([[0, 1, 2, 3, 4, 5, 6, 7], [0, 8, 15, 21, 26, 30, 33, 35]]);
+    expect([8, 36, 120, 330, 792].map((step) => chainSteps(step))).toEqual([
+      [0, 8],
+      [0, 36],
+      [0, 120],
+      [0, 330],
+      [0, 792],
+    ]);
+    expect([7, 35].map((step) => chainSteps(step))).toEqual([
+      [0, 1, 2, 3, 4, 5, 6, 7],
+      [0, 8, 15, 21, 26, 30, 33, 35],
+    ]);
   });
 });
 

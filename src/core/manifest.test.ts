@@ -1,7 +1,18 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { newPointId, type PointId } from "./ids.ts";
-import { artifactKey, artifactKinds, findArtifact, formatVersion, type Manifest, manifestKey, parseManifest, pointKinds, storedSize, writeManifest } from "./manifest.ts";
+import {
+  artifactKey,
+  artifactKinds,
+  findArtifact,
+  formatVersion,
+  type Manifest,
+  manifestKey,
+  parseManifest,
+  pointKinds,
+  storedSize,
+  writeManifest,
+} from "./manifest.ts";
 
 const id = "20261121T143005Z-a1b2c3";
 const sum = "0123456789abcdef".repeat(4);

@@ -4,7 +4,13 @@ import { nearestName } from "./nearest-name.ts";
 
 const names = ["version", "stores", "mirrors", "include", "exclude"];
 
-test.each([["store", "stores"], ["mirors", "mirrors"], ["INCLUDE", "include"], ["exlcude", "exclude"], ["versoin", "version"]])("%s probably means %s", (text, name) => {
+test.each([
+  ["store", "stores"],
+  ["mirors", "mirrors"],
+  ["INCLUDE", "include"],
+  ["exlcude", "exclude"],
+  ["versoin", "version"],
+])("%s probably means %s", (text, name) => {
   expect(nearestName(text, names)).toBe(name);
 });
 

@@ -25,10 +25,27 @@ describe("an untracked file", () => {
 
 describe("an ignored file", () => {
   test.each([
-    ".env", ".env.local", "prod.env", ".envrc", "data.db", "app.sqlite3", "a/b/app.sqlite-wal", ".claude/settings.json", ".mcp.json",
-    ".vscode/launch.json", "config.local.json", "server.pem", "id.key", ".npmrc", "docker-compose.override.yml", "backup.yaml",
-    "notes/x", "a/inbox/y", "TODO.md",
-  ])("is in by default: %j", (path) => { // biome-ignore format: a list of words
+    ".env",
+    ".env.local",
+    "prod.env",
+    ".envrc",
+    "data.db",
+    "app.sqlite3",
+    "a/b/app.sqlite-wal",
+    ".claude/settings.json",
+    ".mcp.json",
+    ".vscode/launch.json",
+    "config.local.json",
+    "server.pem",
+    "id.key",
+    ".npmrc",
+    "docker-compose.override.yml",
+    "backup.yaml",
+    "notes/x",
+    "a/inbox/y",
+    "TODO.md",
+  ])("is in by default: %j", (path) => {
+    // biome-ignore format: a list of words
     expect(plain.judgeIgnored(path)).toMatchObject({ isIn: true, reason: expect.stringMatching(/^ignored, chosen by /) });
   });
 

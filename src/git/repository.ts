@@ -17,6 +17,7 @@ export interface Repository {
   /** The git directory that all worktrees share, absolute. */
   readonly commonDir: string;
   readonly objectFormat: "sha1" | "sha256";
+  readonly isBare: boolean;
   readonly isShallow: boolean;
   readonly isPartial: boolean;
   readonly usesReftable: boolean;
@@ -31,25 +32,40 @@ export async function openRepository(cwd: string): Promise<Repository> {
   const names = ["--git-common-dir", "--absolute-git-dir", "--is-bare-repository", "--is-shallow-repository", "--show-object-format"];
   const { code, stdout, stderr } = await git(["rev-parse", "--path-format=absolute", ...names], { cwd, okCodes: [0, 128] }).catch(
     (error: unknown) => {
+      // Node gives a folder's name as text, whatever its bytes are.
+      if (cwd.includes("\ufffd") && isMissing(cwd)) {
+        throw new BackupError("not_a_repository", `the name of this folder is not UTF-8: ${cwd}`, { hint: "rename the folder", cause: error });
+      }
       throw isMissing(cwd) ? new BackupError("not_a_repository", `there is no folder ${cwd}`, { cause: error }) : error;
     },
   );
   if (code !== 0) throw notARepository(cwd, stderr);
-  const [common = "", gitDir = "", isBare, isShallow, format] = stdout.toString("utf8").split("\n");
+  const lines = stdout.toString("utf8").split("\n");
+  const [isBare, isShallow, format] = lines.slice(-4);
+  // A folder's name may hold a line end: then each path is asked for alone.
+  const isPlain = lines.length === names.length + 1;
+  const common = isPlain ? (lines[0] ?? "") : await askPath(cwd, "--git-common-dir");
+  const gitDir = isPlain ? (lines[1] ?? "") : await askPath(cwd, "--absolute-git-dir");
   const commonDir = realpathSync(common);
   const config = await readConfig(commonDir);
-  const worktrees = await listWorktrees(cwd, commonDir, isBare === "true" || config.get("core.bare") === "true");
+  const isBareMain = config.get("core.bare") === "true" || (isBare === "true" && config.get("core.bare") !== "false");
+  const worktrees = await listWorktrees(cwd, commonDir, isBareMain);
   const here = worktrees.find((worktree) => worktree.gitDir === realpathSync(gitDir)) ?? worktrees[0];
   if (here === undefined) throw notARepository(cwd, "no worktree");
   return {
     commonDir,
     objectFormat: format === "sha256" ? "sha256" : "sha1",
+    isBare: isBareMain,
     isShallow: isShallow === "true",
     isPartial: config.has("extensions.partialclone") || [...config.keys()].some((key) => /^remote\..*\.promisor$/.test(key)),
     usesReftable: config.get("extensions.refstorage") === "reftable",
     worktrees,
     here,
   };
+}
+
+async function askPath(cwd: string, question: string): Promise<string> {
+  return (await gitText(["rev-parse", "--path-format=absolute", question], { cwd })).replace(/\n$/, "");
 }
 
 /** The repository's own configuration (not the user's or the system's): lower-case key to its last value. */
@@ -73,7 +89,7 @@ async function listWorktrees(cwd: string, commonDir: string, isBare: boolean): P
         .find((line) => line.startsWith("worktree "))
         ?.slice(9) ?? "",
   );
-  const worktrees: Worktree[] = [{ name: "", root: isBare ? null : await mainRoot(commonDir, roots[0]), gitDir: commonDir }];
+  const worktrees: Worktree[] = [{ name: "", root: isBare ? null : await mainRoot(cwd, commonDir, roots[0]), gitDir: commonDir }];
   for (const root of roots.slice(1)) {
     const gitDir = await gitFind(["rev-parse", "--absolute-git-dir"], { cwd: root }).catch(() => undefined);
     const name = gitDir === undefined ? undefined : nameBelow(commonDir, realpathSync(gitDir));
@@ -82,8 +98,14 @@ async function listWorktrees(cwd: string, commonDir: string, isBare: boolean): P
   return worktrees;
 }
 
-/** `git worktree list` names the git directory's parent, which is wrong for a separate git directory and for submodules. */
-async function mainRoot(commonDir: string, listed: string | undefined): Promise<string | null> {
+/**
+ * `git worktree list` names the git directory's parent, which is wrong for a separate git directory and for submodules.
+ * Only the main worktree itself knows where its git directory is when that lies apart: asked from there, it is found.
+ */
+async function mainRoot(cwd: string, commonDir: string, listed: string | undefined): Promise<string | null> {
+  const own = await gitFind(["rev-parse", "--absolute-git-dir"], { cwd }).catch(() => undefined);
+  const here = own !== undefined && realpathSync(own) === commonDir ? await gitFind(["rev-parse", "--show-toplevel"], { cwd }).catch(() => undefined) : undefined;
+  if (here !== undefined && here !== "") return here;
   const fromConfig = await gitFind(["config", "--file", join(commonDir, "config"), "core.worktree"]);
   if (fromConfig !== undefined) return realpathSync(join(commonDir, fromConfig.startsWith("/") ? "/" : ".", fromConfig));
   const parent = await gitFind(["rev-parse", "--show-toplevel"], { cwd: listed ?? commonDir }).catch(() => undefined);

@@ -5,7 +5,9 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
+import { splitPaths } from "../core/paths.ts";
 import type { Repository } from "../git/repository.ts";
+import { git } from "../git/run.ts";
 import { stateDirOf, stateLayout } from "../state/layout.ts";
 import { forgetBefore, type HooksBefore, readHooksBefore, rememberBefore } from "./before.ts";
 import { type HookName, hookNames } from "./events.ts";
@@ -61,12 +63,15 @@ export async function installHooks({ repository, runtime, triggerTemplate }: Ins
 export async function uninstallHooks(repository: Repository): Promise<string[]> {
   const state = stateLayout(stateDirOf(repository.commonDir));
   const place = await readHooksPlace(repository);
+  const committed = await listTracked(place.folder);
   return translated(() => {
     const before = readHooksBefore(state.hooksBefore);
     const folders = place.isInside ? [place.folder, defaultFolder(repository)] : [defaultFolder(repository)];
     const paths = new Set([...Object.keys(before.files), ...folders.flatMap((folder) => hookNames.map((name) => join(folder, name)))]);
     const changed = [...paths].filter((path) => {
       const was = before.files[path];
+      // A team's committed hooks (.husky/) carry the block for everyone; it does nothing where no trigger is.
+      if (was === undefined && committed.has(path)) return false;
       return restoreHook(readHookFile(path), was === undefined ? undefined : was === "made");
     });
     for (const folder of before.folders.toReversed()) removeIfEmpty(folder);
@@ -76,6 +81,15 @@ export async function uninstallHooks(repository: Repository): Promise<string[]> 
     removeIfEmpty(state.root);
     return changed;
   });
+}
+
+/** Files of the folder that git tracks, absolute. */
+async function listTracked(folder: string): Promise<Set<string>> {
+  if (!existsSync(folder)) return new Set();
+  const { stdout: top, code } = await git(["rev-parse", "--show-toplevel"], { cwd: folder, okCodes: [0, 128] });
+  if (code !== 0) return new Set(); // in the git directory: nothing there is tracked
+  const { stdout } = await git(["ls-files", "-z", "--full-name", "--", "."], { cwd: folder });
+  return new Set(splitPaths(stdout).map((path) => join(top.toString("utf8").replace(/\n$/, ""), path)));
 }
 
 const recordOf = { none: "edited", create: "made", edit: "edited", wrap: "aside" } as const satisfies Record<

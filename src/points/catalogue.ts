@@ -5,7 +5,7 @@
 
 import { readArtifact } from "../archive/artifact-file.ts";
 import { type Catalogue, sortPoints } from "../core/catalogue.ts";
-import { type Contents, type ContentsRecord, foldContents, parseContents } from "../core/contents.ts";
+import { type Contents, type ContentsRecord, foldContents, type NoteEntry, parseContents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { dayOf, isPointId, type PointId } from "../core/ids.ts";
 import { type Artifact, findArtifact, type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
@@ -107,6 +107,18 @@ export async function readRecords(store: Store, manifest: Manifest, options: Cal
   const pieces: Buffer[] = [];
   for await (const piece of await openArtifact(store, manifest, artifact, options)) pieces.push(piece);
   return parseContents(Buffer.concat(pieces).toString("utf8"), artifact.name);
+}
+
+/** The note of a point; reads no more than the beginning of its contents, where it stands. */
+export async function readNote(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<NoteEntry | undefined> {
+  const artifact = findArtifact(manifest, "contents.zst");
+  if (artifact === undefined) return undefined;
+  for await (const piece of await openArtifact(store, manifest, artifact, options)) {
+    const lines = piece.toString("utf8").split("\n", 2).join("\n");
+    const second = parseContents(lines, artifact.name)[1];
+    return second?.t === "note" ? second : undefined;
+  }
+  return undefined;
 }
 
 export function isManifestKey(key: string): boolean {

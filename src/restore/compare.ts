@@ -43,7 +43,9 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
     const { worktree, area, path } = placeOf(entry.path);
     const root = worktree === "" ? layout.root : layout.worktrees.get(worktree);
     const place = area === "tracked" && root !== undefined ? { root, path } : destinationOf(entry.path, layout);
-    if (place === undefined) continue;
+    // What git keeps of a linked worktree goes with it; one whose folder was gone is not made again.
+    const isOfAbsent = area === "git" && worktree === "" && path.startsWith("worktrees/") && !layout.worktrees.has(path.split("/")[1] ?? "");
+    if (place === undefined || isOfAbsent) continue;
     count += 1;
     const differ = (what: string): void => void differences.push({ path: printablePath(path), what });
     const full = `${place.root}/${place.path}`;

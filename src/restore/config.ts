@@ -27,22 +27,14 @@ export interface ConfigOutcome {
   readonly leftOut: readonly string[];
 }
 
-/** Applies the harmless settings of the configuration that lies in the inert folder. */
-export async function applyConfig(gitDir: string): Promise<ConfigOutcome> {
+/** Applies the harmless settings of the configuration that lies in the inert folder, and of that of these linked worktrees. */
+export async function applyConfig(gitDir: string, worktrees: Iterable<string> = []): Promise<ConfigOutcome> {
   const captured = join(gitDir, inertFolder, "config");
   if (!existsSync(captured)) return { leftOut: [] };
-  const { code, stdout } = await git(["config", "--file", captured, "--no-includes", "--list", "-z"], { okCodes: [0, 1, 128] });
+  await applyWorktreeConfig(gitDir, worktrees);
+  const settings = await readSettings(captured);
   // git cannot read all of it: what it would make of the rest is not known.
-  if (code !== 0) return { leftOut: ["config"] };
-  // Values are bytes: latin1 keeps them exact.
-  const settings = stdout
-    .toString("latin1")
-    .split("\0")
-    .filter((item) => item !== "")
-    .map((item) => {
-      const line = item.indexOf("\n");
-      return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
-    });
+  if (settings === undefined) return { leftOut: ["config"] };
   const kept = settings.filter(({ key, value }) => isHarmless(key, value));
   if (kept.length === settings.filter(({ key }) => !isImplied(key)).length && !settings.some(({ key }) => key === "core.worktree")) {
     await copyFile(captured, join(gitDir, "config"));
@@ -59,6 +51,30 @@ export async function applyConfig(gitDir: string): Promise<ConfigOutcome> {
   const applied = new Set([...base, ...kept].map(({ key }) => key));
   const left = new Set(settings.map(({ key }) => key).filter((key) => !applied.has(key) && !isImplied(key)));
   return { leftOut: [...left].map((key) => Buffer.from(key, "latin1").toString("utf8")) };
+}
+
+/** Some repositories keep settings for each worktree: `config.worktree`. (git-worktree(1), "Configuration file") */
+async function applyWorktreeConfig(gitDir: string, worktrees: Iterable<string>): Promise<void> {
+  for (const place of ["", ...[...worktrees].map((name) => `worktrees/${name}`)]) {
+    const captured = join(gitDir, inertFolder, place, "config.worktree");
+    const settings = existsSync(captured) ? await readSettings(captured) : undefined;
+    const kept = (settings ?? []).filter(({ key, value }) => isHarmless(key, value));
+    if (kept.length > 0)
+      await writeFile(join(gitDir, place, "config.worktree"), kept.map(({ key, value }) => configLine(key, value)).join(""), "latin1");
+  }
+}
+
+/** Undefined where git cannot read the file. Values are bytes: latin1 keeps them exact. */
+async function readSettings(file: string): Promise<{ key: string; value: string | undefined }[] | undefined> {
+  const { code, stdout } = await git(["config", "--file", file, "--no-includes", "--list", "-z"], { okCodes: [0, 1, 128] });
+  if (code !== 0) return undefined;
+  const items = stdout.toString("latin1").split("\0");
+  return items
+    .filter((item) => item !== "")
+    .map((item) => {
+      const line = item.indexOf("\n");
+      return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
+    });
 }
 
 function isHarmless(key: string, value: string | undefined): boolean {

@@ -83,7 +83,7 @@ export function executeInPlace(plan: InPlacePlan, from: string, root: string, si
 
 /** Makes a folder below the repository's own state for the restore that the plan is made from: the same volume, out of sight. */
 export function makeStaging(stateRoot: string, id: string): string {
-  const folder = join(stateRoot, "restoring", id);
+  const folder = join(stateRoot, `restoring-${id}`, "files");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   return folder;

@@ -34,44 +34,127 @@ describe("what a point holds goes", () => {
   });
 
   test.each([
-    "config", "Config", "CONFIG", "config.worktree", "hooks", "hooks/pre-commit", "Hooks/pre-commit", "hooks/deep/x",
-    "worktrees/side/config.worktree", "worktrees/side/CONFIG.worktree", "worktrees/side/hooks/x", "Worktrees/side/config.worktree",
-    "modules/lib/config", "modules/lib/hooks/post-checkout", "modules/a/modules/b/config", "Modules/lib/Config",
-    "modules/lib/config.worktree", "modules/lib/worktrees/x/config.worktree", "modules/lib/commondir", "worktrees/side/modules/lib/config",
-  ])("beside, put to no work: git/%s", (path) => { // biome-ignore format: a list of words
+    "config",
+    "Config",
+    "CONFIG",
+    "config.worktree",
+    "hooks",
+    "hooks/pre-commit",
+    "Hooks/pre-commit",
+    "hooks/deep/x",
+    "worktrees/side/config.worktree",
+    "worktrees/side/CONFIG.worktree",
+    "worktrees/side/hooks/x",
+    "Worktrees/side/config.worktree",
+    "modules/lib/config",
+    "modules/lib/hooks/post-checkout",
+    "modules/a/modules/b/config",
+    "Modules/lib/Config",
+    "modules/lib/config.worktree",
+    "modules/lib/worktrees/x/config.worktree",
+    "modules/lib/commondir",
+    "worktrees/side/modules/lib/config",
+  ])("beside, put to no work: git/%s", (path) => {
+    // biome-ignore format: a list of words
     expect(destinationOf(`git/${path}`, layout)).toEqual({ root: "/t/.git", path: `${inertFolder}/${path}` });
   });
 
   test.each([
-    "tracked/a", "worktrees/side/tracked/a", "worktrees/side/git/HEAD", "worktrees/unknown/untracked/a", "git/holdfast-symrefs",
-    "git/holdfast-restored/config", "git/Holdfast-restored/x", "git/worktrees/side/gitdir", "git/worktrees/side/commondir",
-    "git/worktrees/side/CommonDir", "git/WORKTREES/side/gitdir",
-  ])("nowhere: %j", (entry) => { // biome-ignore format: a list of words
+    "tracked/a",
+    "worktrees/side/tracked/a",
+    "worktrees/side/git/HEAD",
+    "worktrees/unknown/untracked/a",
+    "git/holdfast-symrefs",
+    "git/holdfast-restored/config",
+    "git/Holdfast-restored/x",
+    "git/worktrees/side/gitdir",
+    "git/worktrees/side/commondir",
+    "git/worktrees/side/CommonDir",
+    "git/WORKTREES/side/gitdir",
+  ])("nowhere: %j", (entry) => {
+    // biome-ignore format: a list of words
     expect(destinationOf(entry, layout)).toBeUndefined();
   });
 });
 
 describe("a hostile point cannot write", () => {
   test.each([
-    "git/objects/x", "git/objects", "git/OBJECTS/info/alternates", "git/refs/heads/x", "git/Refs/x", "git/packed-refs", "git/Packed-Refs",
-    "git/reftable/x", "git/commondir", "git/CommonDir", "git/gitdir",
-    "untracked/.git/config", "untracked/.git", "untracked/.GIT/x", "untracked/.Git/hooks/x", "untracked/.git./x", "untracked/.git /x",
-    "untracked/.git. . /x", "untracked/git~1/x", "untracked/GIT~1/config", "untracked/.g\u200cit/config", "untracked/\ufeff.git/x",
-    "modified/.git/config", "folder/.git/hooks", "worktrees/side/untracked/.git", "worktrees/side/untracked/.GIT",
-    "untracked/a/../../x", "untracked/../x", "untracked//etc/passwd", "/etc/passwd", "untracked/", "git/../x", "git/a/../../x",
-    "worktrees/../x", "worktrees/../untracked/x", "worktrees/side/untracked/../../x", "worktrees/./untracked/x", "other/x", "",
-  ])("%j", (entry) => { // biome-ignore format: a list of words
+    "git/objects/x",
+    "git/objects",
+    "git/OBJECTS/info/alternates",
+    "git/refs/heads/x",
+    "git/Refs/x",
+    "git/packed-refs",
+    "git/Packed-Refs",
+    "git/reftable/x",
+    "git/commondir",
+    "git/CommonDir",
+    "git/gitdir",
+    "untracked/.git/config",
+    "untracked/.git",
+    "untracked/.GIT/x",
+    "untracked/.Git/hooks/x",
+    "untracked/.git./x",
+    "untracked/.git /x",
+    "untracked/.git. . /x",
+    "untracked/git~1/x",
+    "untracked/GIT~1/config",
+    "untracked/.g\u200cit/config",
+    "untracked/\ufeff.git/x",
+    "modified/.git/config",
+    "folder/.git/hooks",
+    "worktrees/side/untracked/.git",
+    "worktrees/side/untracked/.GIT",
+    "untracked/a/../../x",
+    "untracked/../x",
+    "untracked//etc/passwd",
+    "/etc/passwd",
+    "untracked/",
+    "git/../x",
+    "git/a/../../x",
+    "worktrees/../x",
+    "worktrees/../untracked/x",
+    "worktrees/side/untracked/../../x",
+    "worktrees/./untracked/x",
+    "other/x",
+    "",
+  ])("%j", (entry) => {
+    // biome-ignore format: a list of words
     expect(() => destinationOf(entry, layout)).toThrow(expect.objectContaining({ code: "hostile" }));
   });
 
-  test.each(["untracked/config", "untracked/hooks/pre-receive", "modified/HEAD", "folder/objects"])("files of a worktree into a bare repository: %j", (entry) => {
-    expect(() => destinationOf(entry, bare)).toThrow(expect.objectContaining({ code: "hostile" }));
-    expect(destinationOf("git/HEAD", bare)).toEqual({ root: "/t", path: "HEAD" });
-    expect(destinationOf("git/config", bare)).toEqual({ root: "/t", path: `${inertFolder}/config` });
-  });
+  test.each(["untracked/config", "untracked/hooks/pre-receive", "modified/HEAD", "folder/objects"])(
+    "files of a worktree into a bare repository: %j",
+    (entry) => {
+      expect(() => destinationOf(entry, bare)).toThrow(expect.objectContaining({ code: "hostile" }));
+      expect(destinationOf("git/HEAD", bare)).toEqual({ root: "/t", path: "HEAD" });
+      expect(destinationOf("git/config", bare)).toEqual({ root: "/t", path: `${inertFolder}/config` });
+    },
+  );
 
   test("property: whatever an entry is called, it lies below a root of the target, and never where git finds commands", () => {
-    const part = fc.constantFrom("..", ".", "", "a", ".git", ".GIT", "config", "Hooks", "hooks", "worktrees", "side", "modules", "objects", "commondir", "git", "untracked", "modified", "folder", "tracked", "\0");
+    const part = fc.constantFrom(
+      "..",
+      ".",
+      "",
+      "a",
+      ".git",
+      ".GIT",
+      "config",
+      "Hooks",
+      "hooks",
+      "worktrees",
+      "side",
+      "modules",
+      "objects",
+      "commondir",
+      "git",
+      "untracked",
+      "modified",
+      "folder",
+      "tracked",
+      "\0",
+    );
     fc.assert(
       fc.property(fc.array(part, { minLength: 1, maxLength: 6 }), (parts) => {
         let place: ReturnType<typeof destinationOf>;

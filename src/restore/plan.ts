@@ -59,11 +59,12 @@ export function planCommit({ oid, branch, files, objects }: CommitFacts, catalog
 /** Gitignore's patterns, matched against the path in its worktree (`.git/…` for the git directory). */
 export function selector(paths: readonly string[]): (entry: string) => boolean {
   if (paths.length === 0) return () => true;
-  const matcher = ignore({ allowRelativePaths: true }).add([...paths]);
+  const matcher = ignore({ allowRelativePaths: true }).add(paths.map((path) => path.replace(/^\.\//, "")));
   return (entry) => {
-    const { area, path } = placeOf(entry);
+    const { worktree, area, path } = placeOf(entry);
     // The index is read to find the chosen tracked files; the repository itself is not part of a choice of paths.
-    if (area === "git") return /(?:^|\/)(?:index|sharedindex\.[0-9a-f]+)$/.test(path) || path === "shallow";
+    if (area === "git") return /^(?:index|sharedindex\.[0-9a-f]+|shallow)$/.test(path);
+    if (worktree !== "") return false;
     return area === "folder" ? matcher.ignores(`${path}/`) : matcher.ignores(path);
   };
 }

@@ -1,10 +1,12 @@
 /** Carries out a restore plan into a new folder, then reads it back and compares. */
 import { mkdirSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
+import { type Contents, type FileEntry, partialClone, placeOf } from "../core/contents.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { findArtifact } from "../core/manifest.ts";
 import { encodePath, printablePath, splitPaths } from "../core/paths.ts";
+import { isOwnHook } from "../hooks/block.ts";
+import { readText } from "../git/refs.ts";
 import { type IndexEntry, readIndex } from "../git/index-entries.ts";
 import { git } from "../git/run.ts";
 import { openArtifact, readContents } from "../points/catalogue.ts";
@@ -16,6 +18,7 @@ import { fetchObjects, initRepository, writeHead, writeRefs } from "./objects.ts
 import type { RestorePlan } from "./plan.ts";
 import { inertFolder, type TargetLayout } from "./place.ts";
 import { SafeFolder, settle, touchLink } from "./safe-folder.ts";
+import { listTree } from "./tree.ts";
 import { Unpacker } from "./unpack.ts";
 
 export interface RestoreRequest {
@@ -29,6 +32,7 @@ export interface RestoreRequest {
 
 export interface RestoreResult {
   readonly target: string;
+  readonly gitDir: string;
   /** Restored linked worktrees. */
   readonly worktrees: readonly string[];
   readonly comparison: Comparison;
@@ -51,11 +55,14 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   request.onProgress?.("history");
   await fetchObjects(layout.gitDir, store, plan.objects, request);
   const result = plan.result === "moment" ? await restoreMoment(request, contents, layout) : await restoreCommit(request, contents, layout);
-  if (plan.paths.length > 0) rmSync(layout.gitDir, { recursive: true, force: true });
-  return { target, worktrees: [...layout.worktrees.values()], problems: contents.problems, ...result };
+  if (plan.paths.length > 0) {
+    rmSync(layout.gitDir, { recursive: true, force: true });
+    if (listTree(target).next().done === true) throw new BackupError("no_match", `nothing in point ${plan.point.id} matches ${plan.paths.join(", ")}`);
+  }
+  return { target, gitDir: layout.gitDir, worktrees: [...layout.worktrees.values()], problems: contents.problems, ...result };
 }
 
-type Outcome = Omit<RestoreResult, "target" | "worktrees" | "problems">;
+type Outcome = Omit<RestoreResult, "target" | "gitDir" | "worktrees" | "problems">;
 
 async function restoreMoment(request: RestoreRequest, contents: Contents, layout: TargetLayout): Promise<Outcome> {
   const { plan, onProgress } = request;
@@ -66,7 +73,7 @@ async function restoreMoment(request: RestoreRequest, contents: Contents, layout
   const main = contents.worktrees.find((worktree) => worktree.name === "");
   if (main !== undefined) await writeHead(layout.gitDir, main);
   const unpacker = await unpack(request, layout, files, true);
-  const { leftOut } = await applyConfig(layout.gitDir);
+  const { leftOut } = await applyConfig(layout.gitDir, layout.worktrees.keys());
   linkWorktrees(layout);
   onProgress?.("checkout");
   const indexes = new Map<string, readonly IndexEntry[]>();
@@ -79,6 +86,7 @@ async function restoreMoment(request: RestoreRequest, contents: Contents, layout
     const clean = index.filter((entry) => entry.stage === 0 && entry.mode !== "160000" && files.has(trackedEntry(name, entry.path))).map((entry) => entry.path);
     await checkoutRaw(place, layout.gitDir, clean, request);
   }
+  if (contents.problems.some(({ message }) => message === partialClone)) markPromised(layout.gitDir);
   settleTimes(layout, files);
   onProgress?.("compare");
   const comparison = compareFiles({ layout, files, skipped: unpacker.skipped, indexes, objectFormat: contents.header.objectFormat });
@@ -240,6 +248,12 @@ function linkWorktrees(layout: TargetLayout): void {
   for (const name of listFolder(folder)) if (!layout.worktrees.has(name)) rmSync(join(folder, name), { recursive: true, force: true });
 }
 
+/** Of a partial clone: what packs name and do not hold is at the remote, and git believes so where they are marked. (gitformat-pack(5)) */
+function markPromised(gitDir: string): void {
+  const folder = join(gitDir, "objects/pack");
+  for (const name of listFolder(folder)) if (name.endsWith(".pack")) writeFileSync(join(folder, name.replace(/pack$/, "promisor")), "");
+}
+
 async function readIndexOf({ gitDir, root }: { gitDir: string; root: string }): Promise<IndexEntry[]> {
   return readIndex(root, ["--git-dir", gitDir, "--work-tree", root]);
 }
@@ -272,7 +286,9 @@ function trackedEntry(worktree: string, path: string): string {
 }
 
 function listHooks(gitDir: string): string[] {
-  return listFolder(join(gitDir, inertFolder, "hooks"));
+  // Our own are put back by `hooks install`; they are nobody's loss.
+  const folder = join(gitDir, inertFolder, "hooks");
+  return listFolder(folder).filter((name) => !isOwnHook(readText(join(folder, name))));
 }
 
 function listFolder(path: string): string[] {

@@ -2,7 +2,7 @@
 import { readdirSync } from "node:fs";
 import { decodePath, encodePath } from "../core/paths.ts";
 
-/** Every file and symlink below `root`, without the repository's own .git; names of any bytes. */
+/** Every file and symlink below `root`, without the .git (folder, or file of a linked worktree) at its top; names of any bytes. */
 export function* listTree(root: string): Generator<string> {
   const waiting = [""];
   for (let folder = waiting.pop(); folder !== undefined; folder = waiting.pop()) {

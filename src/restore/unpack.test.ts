@@ -44,8 +44,14 @@ const patch = (id: number, path: string, steps: string, data: string): Made[] =>
   file(`patches/00000${id}/data`, data),
 ];
 
-async function unpack(tars: readonly (readonly Made[])[], wanted: readonly string[], more: { replaces?: boolean; sparse?: boolean } = {}): Promise<Unpacker> {
-  const files = new Map(wanted.map((path): [string, FileEntry] => [path, { path, kind: "file", mode: 0o644, mtime: "0", ...(more.sparse ? { sparse: true } : {}) }]));
+async function unpack(
+  tars: readonly (readonly Made[])[],
+  wanted: readonly string[],
+  more: { replaces?: boolean; sparse?: boolean } = {},
+): Promise<Unpacker> {
+  const files = new Map(
+    wanted.map((path): [string, FileEntry] => [path, { path, kind: "file", mode: 0o644, mtime: "0", ...(more.sparse ? { sparse: true } : {}) }]),
+  );
   const unpacker = new Unpacker({ layout, files, replaces: more.replaces ?? true });
   for (const members of tars) {
     const bytes = Buffer.concat([
@@ -91,14 +97,19 @@ describe("unpacking a chain", () => {
 
   test("leaves what is there, when it is told not to replace", async () => {
     writeFileSync(at("a"), "mine");
-    const unpacker = await unpack([[file("untracked/a"), file("untracked/b")], [file("untracked/b", "later")]], ["untracked/a", "untracked/b"], { replaces: false });
+    const unpacker = await unpack([[file("untracked/a"), file("untracked/b")], [file("untracked/b", "later")]], ["untracked/a", "untracked/b"], {
+      replaces: false,
+    });
     expect([read("a"), read("b")]).toEqual(["mine", "later"]);
     expect([...unpacker.skipped]).toEqual(["untracked/a"]);
   });
 
   test("puts a patched file together from its last version and new bytes", async () => {
     const steps = "base 5 5\ndata 0 3\nbase 0 5\ndata 3 2\n";
-    await unpack([[file("untracked/f", "0123456789")], patch(1, "untracked/f", steps, "abcde"), patch(1, "untracked/f", "base 0 15\ndata 0 1\n", "!")], ["untracked/f"]);
+    await unpack(
+      [[file("untracked/f", "0123456789")], patch(1, "untracked/f", steps, "abcde"), patch(1, "untracked/f", "base 0 15\ndata 0 1\n", "!")],
+      ["untracked/f"],
+    );
     expect(read("f")).toBe("56789abc01234de!");
     expect(lstatSync(at("f")).mode & 0o777).toBe(0o640);
     expect(readdirSync(layout.root).sort()).toEqual([".git", "f"]);
@@ -124,7 +135,8 @@ describe("unpacking a chain", () => {
 });
 
 describe("a hostile tarball", () => {
-  const refused = (tars: readonly (readonly Made[])[], wanted: readonly string[], code = "hostile") => expect(unpack(tars, wanted)).rejects.toMatchObject({ code });
+  const refused = (tars: readonly (readonly Made[])[], wanted: readonly string[], code = "hostile") =>
+    expect(unpack(tars, wanted)).rejects.toMatchObject({ code });
 
   test("cannot write through a symlink that it made", async () => {
     await refused([[symlink("untracked/a", outside), file("untracked/a/precious", "gone")]], ["untracked/a", "untracked/a/precious"]);
@@ -144,19 +156,31 @@ describe("a hostile tarball", () => {
     for (const target of ["../outside/precious", join(outside, "precious"), "untracked/../../outside/precious", "git/../../x"]) {
       await refused([[hardlink("untracked/h", target)]], ["untracked/h"]);
     }
-    await unpack([[hardlink("untracked/h", "untracked/there")]], ["untracked/h"]).catch((error: unknown) => expect(error).toMatchObject({ code: "damaged" }));
+    await unpack([[hardlink("untracked/h", "untracked/there")]], ["untracked/h"]).catch((error: unknown) =>
+      expect(error).toMatchObject({ code: "damaged" }),
+    );
     expect(existsSync(at("h"))).toBe(false);
   });
 
   test("cannot link through a symlinked folder", async () => {
-    await refused([[symlink("untracked/a", outside), hardlink("untracked/h", "untracked/a/precious")], []], ["untracked/a", "untracked/h"], "hostile").catch(() => undefined);
+    await refused(
+      [[symlink("untracked/a", outside), hardlink("untracked/h", "untracked/a/precious")], []],
+      ["untracked/a", "untracked/h"],
+      "hostile",
+    ).catch(() => undefined);
     expect(existsSync(at("h"))).toBe(false);
-    await refused([[file("untracked/a/precious", "x"), symlink("untracked/a", outside), hardlink("untracked/h", "untracked/a/precious")]], ["untracked/a", "untracked/a/precious", "untracked/h"]);
+    await refused(
+      [[file("untracked/a/precious", "x"), symlink("untracked/a", outside), hardlink("untracked/h", "untracked/a/precious")]],
+      ["untracked/a", "untracked/a/precious", "untracked/h"],
+    );
   });
 
-  test.each(["untracked/.git/config", "git/objects/info/alternates", "git/refs/heads/main", "untracked/../outside/new", "untracked//x"])("cannot write %s", async (path) => {
-    await refused([[file(path, "x")]], [path]);
-  });
+  test.each(["untracked/.git/config", "git/objects/info/alternates", "git/refs/heads/main", "untracked/../outside/new", "untracked//x"])(
+    "cannot write %s",
+    async (path) => {
+      await refused([[file(path, "x")]], [path]);
+    },
+  );
 
   test("cannot write outside of its inventory, whatever its members are called", async () => {
     const names = ["/etc/x", "../outside/new", "untracked/../../outside/new", "untracked/.git/config", "a", "patches/x/path"];
@@ -169,20 +193,29 @@ describe("a hostile tarball", () => {
     expect(readdirSync(layout.gitDir)).toEqual(["holdfast-restored"]);
   });
 
-  test.each(["FETCH_HEAD", "COMMIT_EDITMSG", "logs", "logs/HEAD", "worktrees/side", "index", "config/x"])("cannot make git write elsewhere later: .git/%s is no symlink that leads out", async (name) => {
-    const ups = ["/etc/x", outside, "../outside", "../../outside/precious", "a/../../../outside", "./../../outside", "", "..", "../.."];
-    for (const target of ups) {
-      const entry = `git/${name}`;
-      const unpacker = await unpack([[symlink(entry, target)]], [entry]);
-      if (name.startsWith("config")) continue; // lies beside: nothing looks there
-      expect(existsSync(join(layout.gitDir, name))).toBe(false);
-      expect(() => lstatSync(join(layout.gitDir, name))).toThrow();
-      expect([...unpacker.skipped]).toEqual([entry]);
-    }
+  test.each(["FETCH_HEAD", "COMMIT_EDITMSG", "logs", "logs/HEAD", "worktrees/side", "index"])(
+    "cannot make git write elsewhere later: .git/%s is no symlink that leads out",
+    async (name) => {
+      const top = "../".repeat(name.split("/").length);
+      const ups = ["/etc/x", outside, `${top}outside`, `${top}../outside/precious`, `a/../${top}x`, "a/..", "./x", `./${top}x`, top];
+      for (const target of ups) {
+        const entry = `git/${name}`;
+        const unpacker = await unpack([[symlink(entry, target)]], [entry]);
+        expect(() => lstatSync(join(layout.gitDir, name))).toThrow();
+        expect([...unpacker.skipped]).toEqual([entry]);
+      }
+    },
+  );
+
+  test.each(["", "a\0b"])("cannot make a symlink to %j", async (target) => {
+    await refused([[symlink("untracked/l", target)]], ["untracked/l"], "damaged");
   });
 
   test("but a symlink within the git directory is kept", async () => {
-    await unpack([[symlink("git/info/exclude", "../shared/exclude"), symlink("git/hooks/pre-commit", "/usr/bin/true"), symlink("git/svn", "info")]], ["git/info/exclude", "git/hooks/pre-commit", "git/svn"]);
+    await unpack(
+      [[symlink("git/info/exclude", "../shared/exclude"), symlink("git/hooks/pre-commit", "/usr/bin/true"), symlink("git/svn", "info")]],
+      ["git/info/exclude", "git/hooks/pre-commit", "git/svn"],
+    );
     expect(readlinkSync(join(layout.gitDir, "info/exclude"))).toBe("../shared/exclude");
     expect(readlinkSync(join(layout.gitDir, "svn"))).toBe("info");
     expect(readlinkSync(join(layout.gitDir, "holdfast-restored/hooks/pre-commit"))).toBe("/usr/bin/true");
@@ -197,7 +230,6 @@ describe("a hostile tarball", () => {
     ["an offset below zero", "base -1 5\n", ""],
     ["an offset of sixteen digits", "base 1111111111111111 5\n", ""],
     ["no line end", "base 0 5", ""],
-    ["nothing", "", ""],
   ])("cannot patch with %s", async (_, steps, data) => {
     await refused([[file("untracked/f", "0123456789")], patch(1, "untracked/f", steps, data)], ["untracked/f"], "damaged");
   });

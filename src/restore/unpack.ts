@@ -65,13 +65,16 @@ export class Unpacker {
       this.skipped.add(member.path);
       return undefined;
     }
+    if (member.kind === "hardlink") return this.#link(destination, member);
     this.#written.add(member.path);
     if (member.kind === "symlink") {
-      folder.symlink(destination.path, member.target ?? "");
+      if (member.target === undefined || member.target === "" || member.target.includes("\0")) {
+        throw new BackupError("damaged", `${JSON.stringify(member.path)} is a symlink that leads nowhere at all`);
+      }
+      folder.symlink(destination.path, member.target);
       touchLink(folder.at(destination.path), member.mtime);
       return undefined;
     }
-    if (member.kind === "hardlink") return this.#link(destination, member);
     return new FileSink(folder, destination.path, member, wanted.sparse === true);
   }
 
@@ -80,6 +83,7 @@ export class Unpacker {
     // Its other name is gone by the last point: then a later tarball of the chain brings this one, or the comparison misses it.
     if (target === undefined || !this.#written.has(member.target ?? "")) return undefined;
     this.#folder(destination.root).link(destination.path, this.#folder(target.root).at(target.path));
+    this.#written.add(member.path);
     return undefined;
   }
 

@@ -5,11 +5,14 @@ import { parseEnv } from "node:util";
 import { type Config, configName, emptyConfig, parseConfig, writeConfig } from "../core/config.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
 import type { Repository } from "../git/repository.ts";
+import { stateDirOf } from "../state/layout.ts";
 
 export interface ConfigFile {
   readonly path: string;
   readonly exists: boolean;
   readonly config: Config;
+  /** The file is gone (a `git clean -fdx` takes it), and these are the settings of the last point. */
+  readonly isRemembered: boolean;
 }
 
 /** The folder whose backup.yaml counts: the main worktree's, or the git directory of a bare repository. */
@@ -22,7 +25,23 @@ export function readConfigFile(repository: Repository, environment: NodeJS.Proce
   const folder = configFolder(repository);
   const path = settings(folder, environment)["HOLDFAST_CONFIG"] ?? join(folder, configName);
   const text = readOptional(path);
-  return { path, exists: text !== undefined, config: text === undefined ? emptyConfig : parseConfig(text, path) };
+  if (text !== undefined) return { path, exists: true, config: parseConfig(text, path), isRemembered: false };
+  const remembered = readOptional(rememberedFile(repository));
+  return { path, exists: false, config: remembered === undefined ? emptyConfig : parseConfig(remembered, path), isRemembered: remembered !== undefined };
+}
+
+/** Keeps the settings with the machine's state: without them a repository that lost the file would look unprotected. */
+export function rememberConfig(repository: Repository, config: Config): void {
+  const file = rememberedFile(repository);
+  const text = writeConfig(config);
+  if (readOptional(file) === text) return;
+  mkdirSync(stateDirOf(repository.commonDir), { recursive: true });
+  writeFileSync(`${file}.new`, text);
+  renameSync(`${file}.new`, file);
+}
+
+function rememberedFile(repository: Repository): string {
+  return join(stateDirOf(repository.commonDir), configName);
 }
 
 /** HOLDFAST_* variables, those of the process before those of the repository's .env. */

@@ -34,6 +34,8 @@ export interface StateLayout {
   readonly repositoryId: string;
   /** Empty; its time is when leftovers of killed runs were last looked for. */
   readonly swept: string;
+  /** Touched when the catalogue for people was written. */
+  readonly catalogued: string;
   /** A file per other store: what is known of that copy. */
   readonly copies: string;
 }
@@ -61,6 +63,7 @@ export function stateLayout(stateDir: string): StateLayout {
     captureState: at("capture"),
     repositoryId: at("repository"),
     swept: at("swept"),
+    catalogued: at("catalogued"),
     copies: at("copies"),
   };
 }

@@ -1,12 +1,14 @@
 /** Looks for what is wrong with a repository's protection and mends what can be mended without asking. */
-import { accessSync, constants, existsSync, rmSync } from "node:fs";
-import { type App, primaryStore, recoveryTexts } from "../app.ts";
+import { accessSync, constants, existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { type App, now, primaryStore, recoveryTexts } from "../app.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { gitText } from "../git/run.ts";
 import { hooksStatus } from "../hooks/status.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
+import { writeMetadata } from "../points/metadata.ts";
 import { writeRecoveryFiles } from "../points/recovery-files.ts";
+import { writeConfigFile } from "../setup/config-file.ts";
 import { findLockOwner } from "../state/lock.ts";
 import { installHere } from "./protect.ts";
 import { join } from "node:path";
@@ -20,7 +22,7 @@ export interface Check {
 
 export async function examine(app: App, mend: boolean): Promise<Check[]> {
   const checks: Check[] = [];
-  for (const check of [checkGit, checkStore, checkHooks, checkLocks, checkSpace]) {
+  for (const check of [checkGit, checkConfig, checkStore, checkHooks, checkLocks, checkLeftovers]) {
     try {
       checks.push(...(await check(app, mend)));
     } catch (error) {
@@ -38,11 +40,21 @@ async function checkGit(): Promise<Check[]> {
   return [{ name: "git", status: isOld ? "wrong" : "ok", detail: text, ...(isOld ? { hint: "install git 2.31 or newer" } : {}) }];
 }
 
+async function checkConfig(app: App, mend: boolean): Promise<Check[]> {
+  const { path, exists, isRemembered } = app.configFile;
+  if (!isRemembered) return [{ name: "config", status: "ok", detail: exists ? path : `there is no ${path}` }];
+  if (mend) writeConfigFile(app.repository, path, app.config);
+  return [{ name: "config", status: mend ? "mended" : "wrong", detail: `${path} was gone`, ...(mend ? {} : { hint: "holdfast doctor" }) }];
+}
+
 async function checkStore(app: App, mend: boolean): Promise<Check[]> {
   const store = primaryStore(app);
-  await readIdentity(store);
+  const identity = await readIdentity(store);
   accessSync(store.url, constants.W_OK);
-  if (mend) await writeRecoveryFiles(store, recoveryTexts());
+  if (mend) {
+    await writeRecoveryFiles(store, recoveryTexts());
+    await writeMetadata(store, identity, now());
+  }
   const { points, damaged } = await readCatalogue(store);
   const checks: Check[] = [{ name: "store", status: "ok", detail: `${points.length} points in ${store.url}` }];
   for (const { error } of damaged) checks.push({ name: "store", status: "wrong", detail: error.message, hint: error.hint });
@@ -68,10 +80,10 @@ async function checkLocks(app: App): Promise<Check[]> {
   return [{ name: "lock", status: "ok", detail: owner === undefined ? "free" : `held for ${owner.purpose} by process ${owner.pid} on ${owner.host} since ${owner.startedAt}` }];
 }
 
-/** Folders of in-place restores that were killed. */
-async function checkSpace(app: App, mend: boolean): Promise<Check[]> {
-  const leftover = join(app.state.root, "restoring");
-  if (!existsSync(leftover)) return [];
-  if (mend) rmSync(leftover, { recursive: true, force: true });
-  return [{ name: "leftovers", status: mend ? "mended" : "wrong", detail: `${leftover} held an unfinished restore`, ...(mend ? {} : { hint: "holdfast doctor" }) }];
+/** Folders of in-place restores that were killed. One that is at work is younger than a day. */
+async function checkLeftovers(app: App, mend: boolean): Promise<Check[]> {
+  const names = existsSync(app.state.root) ? readdirSync(app.state.root) : [];
+  const leftovers = names.filter((name) => name.startsWith("restoring-") && now().getTime() - statSync(join(app.state.root, name)).mtimeMs > 24 * 60 * 60_000);
+  if (mend) for (const name of leftovers) rmSync(join(app.state.root, name), { recursive: true, force: true });
+  return leftovers.map((name) => ({ name: "leftovers", status: mend ? "mended" : "wrong", detail: `an unfinished restore: ${join(app.state.root, name)}`, ...(mend ? {} : { hint: "holdfast doctor" }) }));
 }

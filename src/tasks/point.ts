@@ -3,11 +3,13 @@ import { statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { type App, dataFolder, folderStores, now, primaryStore, randomSuffix, version } from "../app.ts";
 import type { PointResult } from "../capture/make-point.ts";
-import { BackupError, describeError } from "../core/errors.ts";
+import { BackupError, describeError, systemCode } from "../core/errors.ts";
+import type { NoteEntry } from "../core/contents.ts";
 import type { PointKind } from "../core/manifest.ts";
 import { readIdentity } from "../points/identity.ts";
+import { writeMetadata } from "../points/metadata.ts";
 import { clearOrphans } from "../points/leftovers.ts";
-import { configFolder, settings } from "../setup/config-file.ts";
+import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
 import { acquireLock, sweepLock } from "../state/lock.ts";
 import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
 import type { FolderStore } from "../stores/folder.ts";
@@ -17,6 +19,7 @@ export interface PointOptions {
   readonly isAsked: boolean;
   readonly isFull?: boolean;
   readonly retention?: string;
+  readonly note?: NoteEntry;
   /** How long to wait for another run. */
   readonly waitMs?: number;
   readonly onProgress?: (done: number, total: number) => void;
@@ -64,12 +67,28 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     now,
     random: randomSuffix,
     ...rest,
+  }).catch((error: unknown) => {
+    throw withPlace(error, store);
   });
   rememberRepositoryId(app.state, identity.repository);
+  rememberConfig(app.repository, app.config);
+  if (isAsked && isDue(app.state.catalogued, startedAt, 24 * 60 * 60_000)) {
+    await writeMetadata(store, identity, startedAt, options);
+    writeFileSync(app.state.catalogued, "");
+  }
   const ms = now().getTime() - startedAt.getTime();
   if (result.status === "made") app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
   else app.log.write("point_unchanged", { last: result.last, ms });
   return result;
+}
+
+/** The spool lies in the store: what a capture could not write, it could not write there, be it our words or git's. */
+function withPlace(error: unknown, store: FolderStore): unknown {
+  const code = systemCode(error);
+  const isFull = code === "ENOSPC" || code === "EDQUOT" || (error instanceof BackupError && error.code === "git_failed" && /no space left on device|disk quota exceeded/i.test(error.message));
+  if (isFull) return new BackupError("store_full", `the store ${store.name} (${store.url}) or the repository's own volume is full: ${code ?? "ENOSPC"}`, { cause: error });
+  if (error instanceof BackupError || code === undefined) return error;
+  return new BackupError("io_failed", `the point could not be made: ${describeError(error)}`, { cause: error });
 }
 
 /** Minutes are no wonder for a first point; a script that would rather be told sets HOLDFAST_LOCK_WAIT. */
@@ -82,13 +101,18 @@ function lockWaitMs(app: App): number {
 
 /** What killed runs left in the primary: looked for once an hour, since it lists the whole store. */
 async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<void> {
-  const sweptAt = statSync(app.state.swept, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (Math.abs(at.getTime() - sweptAt) < 60 * 60_000) return;
+  if (!isDue(app.state.swept, at, 60 * 60_000)) return;
   await store.clearLeftovers(at);
   const cleared = await clearOrphans(store, at);
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
   for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`]) sweepLock(lock);
   writeFileSync(app.state.swept, "");
+}
+
+/** True when the file was last written longer ago than this; a clock set back makes it due too. */
+function isDue(file: string, at: Date, everyMs: number): boolean {
+  const last = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  return Math.abs(at.getTime() - last) >= everyMs;
 }
 
 /** What changed since the last point. */

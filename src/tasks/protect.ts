@@ -1,5 +1,5 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { type App, createPrimary, createStoreFolder, folderStores, openApp, proposedStore } from "../app.ts";
 import type { Config, StoreConfig } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
@@ -11,6 +11,8 @@ import type { RestoreResult } from "../restore/restore.ts";
 import { writeConfigFile } from "../setup/config-file.ts";
 import { packageRoot, readPackageFile } from "../setup/package-files.ts";
 import type { Repository } from "../git/repository.ts";
+import { gitFind } from "../git/run.ts";
+import { findRepositoryId } from "../state/repository-id.ts";
 import { makePointNow } from "./point.ts";
 import { findRestore, proveRestore } from "./restore.ts";
 
@@ -39,6 +41,21 @@ export function planSettings(app: App, { stores, mirrors }: ProtectWish): Config
   const all: StoreConfig[] = hasFolder ? [...known] : [{ name: "local", url: proposedStore(app) }, ...known];
   for (const url of added) all.push({ name: freeName(url, all), url });
   return { ...app.config, stores: all, mirrors: [...new Set([...app.config.mirrors, ...mirrors])] };
+}
+
+/**
+ * Throws `config_invalid` for a backup.yaml that came with the repository and that nobody here agreed to: whoever
+ * wrote it decides where everything goes, ignored files with secrets included.
+ */
+export async function refuseForeignSettings(app: App): Promise<void> {
+  const { path, exists } = app.configFile;
+  if (!exists || findRepositoryId(app.state) !== undefined || app.config.stores.length + app.config.mirrors.length === 0) return;
+  const isTracked = (await gitFind(["ls-files", "--error-unmatch", "--", path], { cwd: dirname(path) })) !== undefined;
+  if (!isTracked) return;
+  const places = [...app.config.stores.map(({ url }) => url), ...app.config.mirrors].join(", ");
+  throw new BackupError("config_invalid", `${path} came with this repository, and would send everything to ${places}`, {
+    hint: "look at it; if these are your own: holdfast init --yes --trust-config",
+  });
 }
 
 export async function protect(app: App, wish: ProtectWish, options: { signal: AbortSignal; onStep(step: string): void }): Promise<ProtectResult> {

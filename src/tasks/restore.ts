@@ -2,8 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { App } from "../app.ts";
+import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { DamagedPoint } from "../points/catalogue.ts";
 import { executeInPlace, type InPlacePlan, makeStaging, planInPlace } from "../restore/in-place.ts";
@@ -64,15 +65,22 @@ export interface InPlaceRestore extends AsyncDisposable {
 
 /** Restores beside the repository's state and compares with the worktree; nothing of the user's is written before `execute`. */
 export async function prepareInPlace(app: App, found: FoundRestore, signal: AbortSignal): Promise<InPlaceRestore> {
-  const root = app.repository.here.root ?? app.repository.commonDir;
+  const { here } = app.repository;
+  const root = here.root;
+  if (root === null) throw new BackupError("usage", "a bare repository has no files to restore in place", { hint: "restore-from-git --to DIR" });
+  if (here.name !== "" && found.plan.result === "commit") {
+    throw new BackupError("usage", "in a linked worktree only a moment can be restored in place", { hint: "name a point, or: restore-from-git COMMIT --to DIR" });
+  }
   const staging = makeStaging(app.state.root, randomBytes(4).toString("hex"));
   const dispose = async (): Promise<void> => {
-    for (const folder of [staging, `${staging}.worktrees`]) rmSync(folder, { recursive: true, force: true });
+    rmSync(dirname(staging), { recursive: true, force: true });
   };
   try {
     const result = await restoreTo(found, staging, { signal });
-    const plan = await planInPlace(staging, root);
-    return { plan, result, root, execute: (executeSignal) => executeInPlace(plan, staging, root, executeSignal), [Symbol.asyncDispose]: dispose };
+    const from = here.name === "" ? staging : result.worktrees.find((folder) => basename(folder) === here.name);
+    if (from === undefined) throw new BackupError("unknown_point", `point ${found.plan.point.id} does not hold the worktree ${here.name}`);
+    const plan = await planInPlace(from, root);
+    return { plan, result, root, execute: (executeSignal) => executeInPlace(plan, from, root, executeSignal), [Symbol.asyncDispose]: dispose };
   } catch (error) {
     await dispose();
     throw error;

@@ -26,6 +26,7 @@ export async function readStatus(app: App): Promise<Status> {
     ...points,
     unsaved: unsaved?.known === true ? { files: unsaved.files, refs: unsaved.refs } : undefined,
     lastFailure: readLastFailure(app),
+    isConfigMissing: app.configFile.isRemembered,
     hooks: isFiring ? "firing" : isMissing ? "missing" : "partly",
     copies: readCopies(app),
     mirrors,
@@ -43,7 +44,7 @@ async function readPrimary(app: App): Promise<Pick<StatusFacts, "points" | "stor
     return { points, damaged: [...new Set(damaged.map(({ id }) => id))], store };
   } catch (error) {
     if (!(error instanceof BackupError)) throw error;
-    return { points: undefined, storeError: error.message, damaged: [], store };
+    return { points: undefined, storeError: { message: error.message, hint: error.hint }, damaged: [], store };
   }
 }
 

@@ -17,7 +17,8 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-const programs = {
+/** The built files, for a test that starts them itself. */
+export const programs = {
   holdfast: fileURLToPath(new URL("../../dist/bin/holdfast.js", import.meta.url)),
   "restore-from-git": fileURLToPath(new URL("../../dist/bin/restore-from-git.js", import.meta.url)),
 };

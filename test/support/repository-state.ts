@@ -29,7 +29,7 @@ export interface StateOptions {
 
 export function repositoryState(root: string, { config = [], exclude = () => false, excludeGit = () => false }: StateOptions = {}): RepositoryState {
   const ask = (...args: string[]): string => askGit(root, [...config, ...args]);
-  const gitDir = ask("rev-parse", "--absolute-git-dir").trim();
+  const gitDir = Buffer.from(ask("rev-parse", "--absolute-git-dir").replace(/\n$/, ""), "latin1").toString("utf8");
   const isBare = ask("rev-parse", "--is-bare-repository").trim() === "true";
   const lines = (text: string, end = "\n"): string[] => text.split(end).filter((line) => line !== "");
   return {

@@ -9,6 +9,8 @@ import { bytes, count, path } from "./words.ts";
 
 interface BackupOptions {
   readonly kind: "manual" | "daily" | "pre-change";
+  readonly message?: string;
+  readonly ticket?: string;
   readonly retain?: string;
   readonly full?: boolean;
   readonly dryRun?: boolean;
@@ -30,6 +32,7 @@ export async function backup({ cwd, output, signal }: CommandContext, options: B
     isAsked: true,
     isFull: options.full === true,
     retention,
+    ...(options.message === undefined && options.ticket === undefined ? {} : { note: { text: options.message ?? null, ticket: options.ticket ?? null } }),
     signal,
     onProgress: (done, total) => output.progress(`${count(done, "file")} of ${total.toLocaleString("en")}`),
   });

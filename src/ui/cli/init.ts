@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline/promises";
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
-import { planSettings, protect, type ProtectWish } from "../../tasks/protect.ts";
+import { planSettings, protect, type ProtectWish, refuseForeignSettings } from "../../tasks/protect.ts";
 import { readStatus } from "../../tasks/status.ts";
 import { syncAll } from "../../tasks/sync.ts";
 import { describePoint, reportProblems } from "./backup.ts";
@@ -14,10 +14,12 @@ interface InitOptions {
   readonly store: readonly string[];
   readonly mirror: readonly string[];
   readonly hooks: boolean;
+  readonly trustConfig?: boolean;
 }
 
 export async function init({ cwd, output, signal }: CommandContext, options: InitOptions): Promise<number> {
   const app = await openApp(cwd);
+  if (options.trustConfig !== true) await refuseForeignSettings(app);
   const wish: ProtectWish = { stores: options.store, mirrors: options.mirror, hooks: options.hooks };
   const plan = planSettings(app, wish);
   output.line(`Protecting ${app.name}.`);
@@ -47,7 +49,8 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
   output.line("Get it back at any time: restore-from-git latest");
   output.json({ ...result, copies, mirrors, findings: assessment.findings });
   if (!isProven) throw new BackupError("mismatch", "the first point does not restore as it was captured", { hint: "holdfast doctor" });
-  return result.problems.length === 0 ? exitCodes.done : exitCodes.partial;
+  const isWhole = result.problems.length === 0 && copies.every(({ status }) => status === "ok") && mirrors.every(({ status }) => status === "ok");
+  return isWhole ? exitCodes.done : exitCodes.partial;
 }
 
 async function askToGoOn(): Promise<void> {

@@ -46,6 +46,8 @@ export async function show({ cwd, output, signal }: CommandContext, options: { r
   const rows: string[][] = [
     ["made", `${new Date(point.createdAt).toLocaleString()} (${age(new Date(point.createdAt), new Date())}) on ${point.machine} by ${point.tool}`],
     ["kind", `${point.kind}, ${point.base === null ? "full" : `incremental on ${point.base}`}; a restore reads ${count(chain.length, "point")}`],
+    ...(contents.note?.text == null ? [] : [["message", path(contents.note.text)]]),
+    ...(contents.note?.ticket == null ? [] : [["ticket", path(contents.note.ticket)]]),
     ["kept", point.retention],
     ["stored", point.artifacts.map((artifact) => `${artifact.name.slice(point.id.length + 1)} ${bytes(artifact.size)}`).join(", ")],
     ["holds", `${count(contents.refs.size, "ref")}, ${count(contents.files.size, "entry", "entries")}, ${bytes(point.counts.bytes)}`],
@@ -62,6 +64,7 @@ export async function show({ cwd, output, signal }: CommandContext, options: { r
   output.json({
     point,
     chain: chain.map(({ id }) => id),
+    note: contents.note ?? null,
     worktrees: contents.worktrees,
     refs: [...contents.refs.values()],
     left: contents.left,

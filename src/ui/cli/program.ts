@@ -36,10 +36,13 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--store <url>", "where points are kept: a folder first, then copies (repeatable)", collect, [])
     .option("--mirror <remote>", "a git remote that gets all branches and tags (repeatable)", collect, [])
     .option("--no-hooks", "install no hooks")
+    .option("--trust-config", "take the stores and mirrors of a backup.yaml that came with the repository")
     .action(run(async () => (await import("./init.ts")).init));
 
   add("backup", "make a point now")
     .addOption(new Option("--kind <kind>", "what for").choices(["manual", "daily", "pre-change"]).default("manual"))
+    .option("-m, --message <text>", "why, in your words")
+    .option("--ticket <id>", "the change that it is made before")
     .option("--retain <rule>", "how long to keep it: days_N, until_verified, permanent")
     .option("--full", "store everything again, building on nothing")
     .option("--dry-run", "say what would be in it")

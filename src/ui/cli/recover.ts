@@ -6,6 +6,8 @@ import { BackupError } from "../../core/errors.ts";
 import { readCatalogue } from "../../points/catalogue.ts";
 import { readIdentity } from "../../points/identity.ts";
 import { resolve } from "../../restore/resolve.ts";
+import { stateDirOf, stateLayout } from "../../state/layout.ts";
+import { rememberRepositoryId } from "../../state/repository-id.ts";
 import { restoreTo } from "../../tasks/restore.ts";
 import type { CommandContext } from "./context.ts";
 import { report } from "./restore.ts";
@@ -24,6 +26,8 @@ export async function recover({ cwd, output, signal }: CommandContext, _options:
     const resolved = await resolve({ what: undefined, at: undefined, filesFrom: undefined, paths: [], store, catalogue: points, commonDir: undefined, signal });
     const found = { ...resolved, store, points, damaged };
     const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), { signal, onProgress: (step) => output.progress(`restoring: ${step} …`) });
+    // The recovered repository goes on with its stores: they know it by this id.
+    if (result.comparison.differences.length === 0) rememberRepositoryId(stateLayout(stateDirOf(result.gitDir)), identity.repository);
     return report(result, found, { output, startedAt, where: result.target });
   } finally {
     rmSync(scratch, { recursive: true, force: true });

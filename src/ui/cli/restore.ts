@@ -98,7 +98,11 @@ function readsOf(plan: RestorePlan): { tarballs: number; bundles: number; size: 
 
 async function listFiles(app: App, found: FoundRestore, options: RestoreOptions, { output, signal }: CommandContext): Promise<number> {
   const { contents } = await readPoint(app, found.plan.point.id, options.from, signal);
-  const entries = [...contents.files.values()].filter((entry) => placeOf(entry.path).area !== "folder" && found.plan.selects(entry.path));
+  const isListed = (entry: string): boolean => {
+    const { area } = placeOf(entry);
+    return area !== "folder" && (area !== "git" || options.path.length === 0) && found.plan.selects(entry);
+  };
+  const entries = [...contents.files.values()].filter((entry) => isListed(entry.path));
   for (const entry of entries) {
     const { worktree, area, path: name } = placeOf(entry.path);
     const shown = area === "git" ? `.git/${name}` : name;

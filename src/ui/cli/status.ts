@@ -2,7 +2,7 @@ import { type App, openApp } from "../../app.ts";
 import { exitCodes } from "../../core/errors.ts";
 import { storedSize } from "../../core/manifest.ts";
 import { Policy } from "../../core/policy.ts";
-import type { Protection } from "../../status/assess.ts";
+import { type CopyFacts, isWhole, type Protection } from "../../status/assess.ts";
 import { explainFiles } from "../../status/unsaved.ts";
 import { storeFoldersOf } from "../../tasks/point.ts";
 import { readStatus, type Status } from "../../tasks/status.ts";
@@ -43,7 +43,7 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
     rows.push(["points", `${points?.length ?? 0} in ${store ?? "?"}, ${bytes(stored)}`]);
   }
   for (const copy of copies) {
-    rows.push([`copy ${copy.name}`, `${copy.missing === 0 && copy.lastOkAt !== null ? `whole, seen ${age(copy.lastOkAt, now)}` : `${count(copy.missing, "point")} missing`} (${copy.url})`]);
+    rows.push([`copy ${copy.name}`, `${copyState(copy, now)} (${path(copy.url)})`]);
   }
   for (const { remote, status: state, at } of mirrors) rows.push([`mirror ${remote}`, at === null ? "never pushed" : `${state}, ${age(at, now)}`]);
   rows.push(["hooks", hooks === "firing" ? "installed" : hooks === "partly" ? "some do not fire" : "not installed"]);
@@ -51,6 +51,12 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
   if (assessment.findings.length === 0) return;
   output.line();
   for (const { what, hint } of assessment.findings) output.line(`- ${what}\n    ${hint}`);
+}
+
+function copyState(copy: CopyFacts, now: Date): string {
+  if (isWhole(copy) && copy.lastOkAt !== null) return `whole, seen ${age(copy.lastOkAt, now)}`;
+  if (copy.lastOkAt === null) return "nothing copied yet";
+  return `${copy.missing > 0 ? `${count(copy.missing, "point")} missing` : "not reached"}, last whole ${age(copy.lastOkAt, now)}`;
 }
 
 function wouldBeLost(unsaved: Status["unsaved"], examples: readonly string[]): string {

@@ -1,4 +1,4 @@
-import { createStoreFolder, findStore, openApp } from "../../app.ts";
+import { createStoreFolder, findStore, openApp, primaryStore } from "../../app.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { parseStoreUrl } from "../../core/store-url.ts";
@@ -38,6 +38,9 @@ export async function store({ cwd, output, signal }: CommandContext, _options: o
     }
     case "remove": {
       if (!stores.some(({ name }) => name === first)) throw new BackupError("usage", `there is no store called ${first ?? ""}`, { hint: "holdfast store list" });
+      if (first === primaryStore(app).name) {
+        throw new BackupError("usage", `${first} is the primary store: points are written there first`, { hint: `put another folder first under stores: in ${app.configFile.path}` });
+      }
       writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: stores.filter(({ name }) => name !== first) });
       forgetCopyState(app.state.copies, first ?? "");
       output.line(`${first} gets no more points. What is in it stays.`);

@@ -1,0 +1,41 @@
+/**
+ * Shallow and partial clones can gain objects below what a point already held: a deeper fetch, a lazily fetched blob.
+ * An incremental, which leaves out all that the base's tips reach, would never hold them.
+ */
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { entryPath } from "../core/contents.ts";
+import type { Repository } from "../git/repository.ts";
+import type { KnownPoint } from "./known.ts";
+import { statOf } from "./observed.ts";
+
+/** True when such objects may have come since the last point: then the next one is full. */
+export function hasGainedDepth({ commonDir, isPartial, isShallow }: Repository, known: KnownPoint | undefined): boolean {
+  if (known === undefined) return false;
+  const before = known.files.get(entryPath("", "git", "shallow"))?.sha256;
+  if ((isShallow || before !== undefined) && before !== sumOf(join(commonDir, "shallow"))) return true;
+  return isPartial && hasNewPromised(join(commonDir, "objects/pack"), known.rungs.at(-1)?.createdAt ?? known.fullAt);
+}
+
+/** A pack that a lazy or a plain fetch wrote since. (gitformat-pack(5), partial-clone) */
+function hasNewPromised(folder: string, since: string): boolean {
+  const floor = BigInt(Date.parse(since) - 20) * 1_000_000n;
+  return list(folder).some((name) => name.endsWith(".promisor") && (statOf(join(folder, name))?.mtimeNs ?? 0n) >= floor);
+}
+
+function sumOf(path: string): string | undefined {
+  try {
+    return createHash("sha256").update(readFileSync(path)).digest("hex");
+  } catch {
+    return undefined; // no longer shallow
+  }
+}
+
+function list(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // no pack yet
+  }
+}

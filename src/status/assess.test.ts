@@ -1,0 +1,99 @@
+import { describe, expect, test } from "vitest";
+import type { Manifest } from "../core/manifest.ts";
+import { assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "./assess.ts";
+
+const now = new Date("2026-11-21T15:00:00Z");
+const point = { id: "20261121T143005Z-a1b2c3", createdAt: "2026-11-21T14:30:05.000Z", consistent: true } as Manifest;
+const old = { ...point, createdAt: "2026-11-21T12:00:00.000Z" } as Manifest;
+const copy: CopyFacts = { name: "hub", url: "branch:origin/b", kind: "branch", missing: 0, lastOkAt: now, error: null, hint: null };
+const mirror: MirrorFacts = { remote: "origin", status: "ok", at: now, message: null };
+const well: StatusFacts = {
+  now,
+  points: [point],
+  damaged: [],
+  lastFailure: null,
+  unsaved: { files: 0, refs: 0 },
+  isConfigMissing: false,
+  hooks: "firing",
+  copies: [copy],
+  mirrors: [mirror],
+};
+
+const judged = (change: Partial<StatusFacts>) => assess({ ...well, ...change });
+
+describe("all is well", () => {
+  test("where a point is new, whole, copied elsewhere, and the hooks fire", () => {
+    expect(assess(well)).toEqual({ protection: "protected", findings: [], copies: { whole: 2, elsewhere: 1 } });
+  });
+
+  test.each<[string, Partial<StatusFacts>]>([
+    ["changes of less than an hour", { unsaved: { files: 5, refs: 2 } }],
+    ["an old point of what never changed", { points: [old] }],
+    ["changes that are not known", { points: [old], unsaved: undefined }],
+    ["no mirrors", { mirrors: [] }],
+    ["a copy in a folder alone", { copies: [{ ...copy, kind: "folder" }] }],
+    ["an older point that was partial", { points: [{ ...old, consistent: false } as Manifest, point] }],
+  ])("with %s, too", (_, change) => {
+    expect(judged(change)).toMatchObject({ protection: "protected", findings: [] });
+  });
+});
+
+describe("it is named, with what to do:", () => {
+  test.each<[string, Partial<StatusFacts>, string, RegExp, string | RegExp]>([
+    ["a partial point", { points: [{ ...point, consistent: false } as Manifest] }, "at_risk", /partial/, `holdfast show ${point.id}`],
+    ["a point that is damaged", { damaged: ["p1"] }, "at_risk", /^point p1 is damaged$/, "holdfast points"],
+    ["points that are damaged", { damaged: ["p1", "p2", "p3"] }, "at_risk", /^point p1 and 2 more are damaged$/, "holdfast points"],
+    ["a store that cannot be read, for no known reason", { points: undefined }, "unprotected", /cannot be read/, /--from STORE/],
+    ["settings that are gone", { isConfigMissing: true }, "at_risk", /backup.yaml is gone/, /holdfast doctor/],
+    ["a point that could not be made", { lastFailure: "no space left" }, "at_risk", /could not be made: no space left/, "holdfast backup"],
+    ["no hooks", { hooks: "missing" }, "at_risk", /no hooks/, "holdfast hooks install"],
+    ["some hooks", { hooks: "partly" }, "at_risk", /some hooks/, "holdfast hooks install"],
+    ["files of more than an hour", { points: [old], unsaved: { files: 1, refs: 0 } }, "at_risk", /more than an hour/, "holdfast backup"],
+    ["refs of more than an hour", { points: [old], unsaved: { files: 0, refs: 1 } }, "at_risk", /more than an hour/, "holdfast backup"],
+    ["a copy that lacks points", { copies: [copy, { ...copy, name: "b", missing: 3 }] }, "at_risk", /copy b lacks 3 points/, "holdfast sync --wait"],
+    ["a copy that fails", { copies: [copy, { ...copy, name: "b", error: "no route" }] }, "at_risk", /copy b: no route/, "holdfast sync --wait"],
+    ["a copy's own hint", { copies: [copy, { ...copy, name: "b", error: "x", hint: "mount it" }] }, "at_risk", /copy b/, "mount it"],
+    ["a mirror that was never pushed", { mirrors: [{ ...mirror, status: "never" }] }, "at_risk", /never pushed/, "holdfast mirror"],
+    [
+      "a mirror that refuses",
+      { mirrors: [{ ...mirror, status: "rejected", message: "protected" }] },
+      "at_risk",
+      /origin: rejected \(protected\)/,
+      "holdfast mirror",
+    ],
+    ["one copy only", { copies: [] }, "at_risk", /one copy only/, /^holdfast store add/],
+    ["a copy never seen whole", { copies: [{ ...copy, lastOkAt: null }] }, "at_risk", /one copy only/, /^holdfast store add/],
+    ["no point yet", { points: [] }, "unprotected", /no point yet/, "holdfast backup"],
+    [
+      "a store that cannot be read",
+      { points: undefined, storeError: { message: "no such folder", hint: "mount it" }, lastFailure: "said by the store already" },
+      "unprotected",
+      /no such folder/,
+      "mount it",
+    ],
+  ])("%s", (_, change, protection, what, hint) => {
+    const { protection: judgement, findings } = judged(change);
+    expect(judgement).toBe(protection);
+    expect(findings).toHaveLength(1);
+    expect(findings[0]?.what).toMatch(what);
+    if (typeof hint === "string") expect(findings[0]?.hint).toBe(hint);
+    else expect(findings[0]?.hint).toMatch(hint);
+  });
+});
+
+test("the worst comes first, and nothing hides another", () => {
+  const { protection, findings, copies } = judged({
+    points: [],
+    hooks: "missing",
+    copies: [{ ...copy, error: "gone", missing: 4 }],
+    mirrors: [{ ...mirror, status: "unreachable" }],
+  });
+  expect(protection).toBe("unprotected");
+  expect(findings.map(({ what }) => what.slice(0, 8))).toEqual(["there is", "no hooks", "copy hub", "mirror o"]);
+  expect(copies).toEqual({ whole: 0, elsewhere: 0 });
+});
+
+test("a copy counts by what was seen in it, not by being configured", () => {
+  const copies = [copy, { ...copy, missing: 1 }, { ...copy, lastOkAt: null }, { ...copy, kind: "folder" as const }];
+  expect(judged({ copies }).copies).toEqual({ whole: 3, elsewhere: 1 });
+});

@@ -1,6 +1,19 @@
 /** What goes wrong, seen from the command line: exit code, `error:` and `hint:` lines, the --json form; and nothing is lost by it. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, truncateSync, watch, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
@@ -36,7 +49,12 @@ describe("wrong place or wrong words", () => {
   test("not a repository", async () => {
     using dir = tempDir();
     for (const args of [["backup"], ["points"], ["status"], ["restore", "latest"], ["init", "--yes"]]) {
-      await expectRefusal(args, dir.path, { exit: 10, code: "not_a_repository", error: /not (?:in )?a git repository|no git repository/, hint: /-C DIR/ });
+      await expectRefusal(args, dir.path, {
+        exit: 10,
+        code: "not_a_repository",
+        error: /not (?:in )?a git repository|no git repository/,
+        hint: /-C DIR/,
+      });
     }
     expect(readdirSync(dir.path)).toEqual([]);
   });
@@ -47,7 +65,12 @@ describe("wrong place or wrong words", () => {
     for (const args of [["backup"], ["points"], ["restore", "latest"], ["sync"]]) {
       await expectRefusal(args, repo.path, { exit: 10, code: "not_protected", error: /is not protected yet/, hint: /holdfast init --yes/ });
     }
-    await expectRefusal(["store", "add", "disk", "/nowhere"], repo.path, { exit: 10, code: "not_protected", error: /is not protected yet/, hint: /holdfast init --yes --store \/nowhere/ });
+    await expectRefusal(["store", "add", "disk", "/nowhere"], repo.path, {
+      exit: 10,
+      code: "not_protected",
+      error: /is not protected yet/,
+      hint: /holdfast init --yes --store \/nowhere/,
+    });
     expect(snapshotTree(repo.path, { exclude: [".git/holdfast", ".git"] })).toEqual(snapshotTree(repo.path, { exclude: [".git"] }));
     expect(before.filter(({ path }) => !path.startsWith(".git"))).toEqual(snapshotTree(repo.path, { exclude: [".git"] }));
   });
@@ -56,19 +79,39 @@ describe("wrong place or wrong words", () => {
     using work = await workspace();
     await work.backup();
     const cwd = work.repo.path;
-    await expectRefusal(["restore", "no-such-branch"], cwd, { exit: 1, code: "unknown_revision", error: /is called no-such-branch/, hint: /restore-from-git --list/ });
+    await expectRefusal(["restore", "no-such-branch"], cwd, {
+      exit: 1,
+      code: "unknown_revision",
+      error: /is called no-such-branch/,
+      hint: /restore-from-git --list/,
+    });
     await expectRefusal(["restore", "deadbeef"], cwd, { exit: 1, code: "unknown_revision", error: /deadbeef/, hint: /restore-from-git --list/ });
     await expectRefusal(["show", "19990101"], cwd, { exit: 1, code: "unknown_point", error: /there is no point 19990101/, hint: /holdfast points/ });
     await expectRefusal(["show", "2"], cwd, { exit: 2, code: "ambiguous", error: /2 fits 2 points: \d{8}T/, hint: /give more characters/ });
-    await expectRefusal(["restore", (await work.points())[0]?.id.slice(0, 8) ?? ""], cwd, { exit: 2, code: "ambiguous", error: /fits 2 points/, hint: /give more characters/ });
+    await expectRefusal(["restore", (await work.points())[0]?.id.slice(0, 8) ?? ""], cwd, {
+      exit: 2,
+      code: "ambiguous",
+      error: /fits 2 points/,
+      hint: /give more characters/,
+    });
     await expectRefusal(["points", "--store", "attic"], cwd, { exit: 2, code: "usage", error: /no store called attic/, hint: /stores: local/ });
   });
 
   test("options that mean nothing", async () => {
     using work = await workspace();
     const cwd = work.repo.path;
-    await expectRefusal(["restore", "--at", "next blursday"], cwd, { exit: 2, code: "usage", error: /"next blursday" is not a date/, hint: /--at "yesterday 18:00"/ });
-    await expectRefusal(["restore", "--at", "2001-01-01"], cwd, { exit: 1, code: "unknown_point", error: /no point at or before 2001-01-01/, hint: /holdfast points/ });
+    await expectRefusal(["restore", "--at", "next blursday"], cwd, {
+      exit: 2,
+      code: "usage",
+      error: /"next blursday" is not a date/,
+      hint: /--at "yesterday 18:00"/,
+    });
+    await expectRefusal(["restore", "--at", "2001-01-01"], cwd, {
+      exit: 1,
+      code: "unknown_point",
+      error: /no point at or before 2001-01-01/,
+      hint: /holdfast points/,
+    });
     await expectRefusal(["points", "--since", "blursday"], cwd, { exit: 2, code: "usage", error: /not a date/, hint: /--at/ });
     await expectRefusal(["backup", "--kind", "hourly"], cwd, { exit: 2, code: "usage", error: /hourly/, hint: /--help/ });
     await expectRefusal(["points", "--kind", "hourly"], cwd, { exit: 2, code: "usage", error: /hourly is not a kind/, hint: /commit\|push/ });
@@ -87,7 +130,12 @@ describe("wrong place or wrong words", () => {
     await expectRefusal(["backup"], work.repo.path, { exit: 2, code: "config_invalid", error: /backup\.yaml:\d+: /, hint: /holdfast config check/ });
     const line = good.split("\n").length;
     writeFileSync(file, `${good}stors:\n  - name: x\n`);
-    await expectRefusal(["points"], work.repo.path, { exit: 2, code: "config_invalid", error: new RegExp(`backup\\.yaml:${line}: unknown setting "stors"; did you mean stores\\?`), hint: /config check/ });
+    await expectRefusal(["points"], work.repo.path, {
+      exit: 2,
+      code: "config_invalid",
+      error: new RegExp(`backup\\.yaml:${line}: unknown setting "stors"; did you mean stores\\?`),
+      hint: /config check/,
+    });
     writeFileSync(file, good);
     expect(await work.points()).toHaveLength(1);
     await work.backup();
@@ -125,9 +173,15 @@ describe("the store", () => {
     mkdirSync(one);
     await work.backup();
     const { copies } = await work.json(["sync"], 3);
-    expect(copies).toMatchObject([{ store: "one", status: "failed", message: expect.stringContaining("no longer at"), hint: expect.stringContaining("is the disk mounted?") }, { store: "two", status: "ok", sent: 1 }]);
+    expect(copies).toMatchObject([
+      { store: "one", status: "failed", message: expect.stringContaining("no longer at"), hint: expect.stringContaining("is the disk mounted?") },
+      { store: "two", status: "ok", sent: 1 },
+    ]);
     expect(readdirSync(one)).toEqual([]);
-    expect((await work.json(["status"], 3)).findings).toContainEqual({ what: expect.stringContaining("copy one: "), hint: expect.stringContaining("is the disk mounted?") });
+    expect((await work.json(["status"], 3)).findings).toContainEqual({
+      what: expect.stringContaining("copy one: "),
+      hint: expect.stringContaining("is the disk mounted?"),
+    });
     await work.json(["store", "remove", "one"]);
     await work.json(["store", "add", "one", one]);
     expect((await work.json(["points", "--store", "one"])).points).toHaveLength(2);
@@ -142,10 +196,18 @@ describe("the store", () => {
     await work.backup();
     execFileSync("mount", ["-o", "remount,ro", disk.path]);
     work.repo.write("b.txt", "two\n");
-    await expectRefusal(["backup"], work.repo.path, { exit: 1, code: "store_unwritable", error: /cannot .* the store local .*EROFS/, hint: /check the permissions/ });
+    await expectRefusal(["backup"], work.repo.path, {
+      exit: 1,
+      code: "store_unwritable",
+      error: /cannot .* the store local .*EROFS/,
+      hint: /check the permissions/,
+    });
     expect(await work.points()).toHaveLength(2);
     await work.json(["restore", "latest", "--verify-only"]);
-    expect((await work.json(["status"], 3)).findings).toContainEqual({ what: expect.stringMatching(/the last point could not be made: .*EROFS/), hint: "holdfast backup" });
+    expect((await work.json(["status"], 3)).findings).toContainEqual({
+      what: expect.stringMatching(/the last point could not be made: .*EROFS/),
+      hint: "holdfast backup",
+    });
     execFileSync("mount", ["-o", "remount,rw", disk.path]);
     await work.backup();
     expect((await work.json(["status"], 3)).findings.map(({ what }: { what: string }) => what).join()).not.toContain("could not be made");
@@ -186,9 +248,19 @@ describe("the store", () => {
     using mine = await workspace({ files: { "mine.txt": "mine\n" } });
     using other = await workspace({ files: { "other.txt": "other\n" } });
     const before = snapshotTree(other.store);
-    await expectRefusal(["store", "add", "theirs", other.store], mine.repo.path, { exit: 2, code: "store_foreign", error: /points of another repository/, hint: /choose another folder/ });
+    await expectRefusal(["store", "add", "theirs", other.store], mine.repo.path, {
+      exit: 2,
+      code: "store_foreign",
+      error: /points of another repository/,
+      hint: /choose another folder/,
+    });
     writeFileSync(join(mine.repo.path, "backup.yaml"), `version: 1\nstores:\n  - name: local\n    url: ${other.store}\n`);
-    await expectRefusal(["backup"], mine.repo.path, { exit: 2, code: "store_foreign", error: /points of another repository/, hint: /choose another folder/ });
+    await expectRefusal(["backup"], mine.repo.path, {
+      exit: 2,
+      code: "store_foreign",
+      error: /points of another repository/,
+      hint: /choose another folder/,
+    });
     using third = gitRepo({ "third.txt": "third\n" });
     const init = await runCli(["init", "--yes", "--no-hooks", "--store", other.store], { cwd: third.path });
     expect(init).toMatchObject({ code: 2, stderr: expect.stringMatching(/^error: .* no commit in common .*\nhint: .*holdfast recover/) });
@@ -241,7 +313,9 @@ describe("damage", () => {
         const isGone = kind === "json" && how === "deleted";
         const isSilent = (!isSeen && kind !== "json") || isGone;
         const result = await work.run(["restore", hurt, "--to", join(far.path, "no"), "--json"]);
-        expect({ code: result.code, error: JSON.parse(result.stdout).error?.code }, how).toEqual(isGone ? { code: 1, error: "unknown_revision" } : { code: 13, error: "damaged" });
+        expect({ code: result.code, error: JSON.parse(result.stdout).error?.code }, how).toEqual(
+          isGone ? { code: 1, error: "unknown_revision" } : { code: 13, error: "damaged" },
+        );
         if (!isGone) expect(result.stderr).toMatch(/hint: .*--from STORE/);
         rmSync(join(far.path, "no"), { recursive: true, force: true });
         const listed = await work.json(["points"], isSilent ? 0 : 3);
@@ -320,8 +394,18 @@ describe("where a restore would destroy something", () => {
     using work = await workspace();
     using dir = tempDir();
     writeFileSync(join(dir.path, "mine.txt"), "mine");
-    await expectRefusal(["restore", "latest", "--to", dir.path], work.repo.path, { exit: 2, code: "target_not_empty", error: /is not empty/, hint: /--to a folder that is new or empty/ });
-    await expectRefusal(["restore", "latest", "--to", join(dir.path, "mine.txt")], work.repo.path, { exit: 2, code: "target_not_empty", error: /not a folder/, hint: /--to/ });
+    await expectRefusal(["restore", "latest", "--to", dir.path], work.repo.path, {
+      exit: 2,
+      code: "target_not_empty",
+      error: /is not empty/,
+      hint: /--to a folder that is new or empty/,
+    });
+    await expectRefusal(["restore", "latest", "--to", join(dir.path, "mine.txt")], work.repo.path, {
+      exit: 2,
+      code: "target_not_empty",
+      error: /not a folder/,
+      hint: /--to/,
+    });
     expect(readdirSync(dir.path)).toEqual(["mine.txt"]);
   });
 
@@ -335,7 +419,7 @@ describe("where a restore would destroy something", () => {
     expect(result.stderr).toMatch(/error: .*consent/);
     expect(snapshotTree(work.repo.path, { exclude: [".git/holdfast", ".git/index"] })).toEqual(before);
     expect(await work.points()).toHaveLength(1);
-    expect(readdirSync(join(work.repo.path, ".git/holdfast/restoring"))).toEqual([]);
+    expect(readdirSync(join(work.repo.path, ".git/holdfast")).filter((name) => name.startsWith("restoring"))).toEqual([]);
     await work.json(["restore", "latest", "--in-place", "--path", "a.txt", "--force"]);
     expect(readFileSync(join(work.repo.path, "a.txt"), "utf8")).toBe("one\n");
     expect(await work.points()).toHaveLength(2);
@@ -365,7 +449,12 @@ describe("interrupted, locked out, cut off", () => {
     await appears(join(work.repo.path, ".git/holdfast"), /^lock$/);
     const refusal = { exit: 11, code: "locked", error: /another run is at work: testing \(pid \d+ /, hint: /a dead one is taken over by itself/ };
     await expectRefusal(["backup"], work.repo.path, refusal, { env: { HOLDFAST_LOCK_WAIT: "0" } });
-    await expectRefusal(["backup"], work.repo.path, { exit: 2, code: "usage", error: /HOLDFAST_LOCK_WAIT should be seconds/, hint: /HOLDFAST_LOCK_WAIT=60/ }, { env: { HOLDFAST_LOCK_WAIT: "soon" } });
+    await expectRefusal(
+      ["backup"],
+      work.repo.path,
+      { exit: 2, code: "usage", error: /HOLDFAST_LOCK_WAIT should be seconds/, hint: /HOLDFAST_LOCK_WAIT=60/ },
+      { env: { HOLDFAST_LOCK_WAIT: "soon" } },
+    );
     await work.json(["points"]);
     process.kill(holder.pid, "SIGKILL");
     await work.backup();

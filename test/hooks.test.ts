@@ -63,7 +63,9 @@ describe("a commit", () => {
     expect(points.length).toBeLessThan(20);
     // Each run of a worker, from its start to its end; none begins before the last has ended.
     const runs = events(work).filter(({ event }) => event.startsWith("point_"));
-    const spans = runs.map(({ time, facts }) => ({ from: Date.parse(time) - Number(facts["ms"] ?? 0), to: Date.parse(time) })).sort((a, b) => a.from - b.from);
+    const spans = runs
+      .map(({ time, facts }) => ({ from: Date.parse(time) - Number(facts["ms"] ?? 0), to: Date.parse(time) }))
+      .sort((a, b) => a.from - b.from);
     for (const [at, span] of spans.entries()) if (at > 0) expect(span.from).toBeGreaterThanOrEqual((spans[at - 1]?.to ?? 0) - 5);
     const newest = points.at(-1);
     if (newest === undefined) throw new Error("no point");
@@ -186,7 +188,7 @@ describe("installed and taken out again", () => {
     expect((await work.run(["hooks", "uninstall"])).stdout).toMatch(/^Removed/);
     expect(stateBesideOurs(repo.path)).toEqual(before);
     expect(readFileSync(exclude, "utf8")).toBe(`${excludeBefore}/backup.yaml\n`);
-    const names = new Set(Object.values(stateOf(work)).map((path) => path.slice(stateOf(work).root.length + 1)));
+    const names = new Set(["backup.yaml", ...Object.values(stateOf(work)).map((path) => path.slice(stateOf(work).root.length + 1))]);
     expect(readdirSync(stateOf(work).root).filter((name) => !names.has(name))).toEqual([]);
     repo.commit("unseen");
     expect([existsSync(stateOf(work).dirty), (await work.points()).length]).toEqual([false, 1]);
@@ -220,7 +222,9 @@ describe("installed and taken out again", () => {
 /** The repository without what is Holdfast's own. Hook files are written anew, folders get entries: their times are let go. */
 function stateBesideOurs(root: string): Partial<TreeEntry>[] {
   const ours = ["backup.yaml", ".git/holdfast", ".git/info/exclude"];
-  return snapshotTree(root, { exclude: ours }).map((entry) => (entry.type === "folder" || entry.path.startsWith(".git/hooks/") ? withoutTime(entry) : entry));
+  return snapshotTree(root, { exclude: ours }).map((entry) =>
+    entry.type === "folder" || entry.path.startsWith(".git/hooks/") ? withoutTime(entry) : entry,
+  );
 }
 
 function withoutTime({ mtimeNs: _, ...entry }: TreeEntry): Partial<TreeEntry> {

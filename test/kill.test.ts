@@ -14,8 +14,8 @@ import { readCatalogue } from "../src/points/catalogue.ts";
 import { clearOrphans } from "../src/points/leftovers.ts";
 import { stateDirOf, stateLayout } from "../src/state/layout.ts";
 import { FolderStore } from "../src/stores/folder.ts";
-import { tempDir } from "./support/repo.ts";
 import { seededRandom } from "./support/random.ts";
+import { tempDir } from "./support/repo.ts";
 import { restorePoint } from "./support/restore-point.ts";
 import { snapshotTree, type TreeEntry } from "./support/tree.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
@@ -35,7 +35,7 @@ describe.concurrent("killed at any instant", () => {
     const share = lane === 0 ? Math.ceil(kills / 2) : Math.floor(kills / 2);
     test(`${share} kills of backups and workers, seed ${seed}`, ({ expect }) => killBackups(share, seed, expect));
   }
-  const fewer = Math.ceil(kills / 8);
+  const fewer = Math.ceil(kills / 10);
   test(`${fewer} kills of syncs to a folder and a branch`, ({ expect }) => killSyncs(fewer, expect));
 });
 
@@ -51,7 +51,8 @@ async function killBackups(wanted: number, seed: number, expect: ExpectStatic): 
     journal.change(run);
     const args = run % 8 === 0 ? journal.worker() : ["backup", ...(run % 9 === 0 ? ["--full"] : [])];
     // From the start of the process, of the capture, and of publishing, which is short.
-    const [from, withinMs] = run % 6 === 0 ? (["publishing", 25] as const) : run % 6 > 3 ? (["start", lengthMs] as const) : (["capture", lengthMs * 0.5] as const);
+    const [from, withinMs] =
+      run % 6 === 0 ? (["publishing", 25] as const) : run % 6 > 3 ? (["start", lengthMs] as const) : (["capture", lengthMs * 0.5] as const);
     if (await journal.kill(args, from, withinMs * random())) killed += 1;
     await journal.check();
     if (run % 10 === 0) {
@@ -75,7 +76,9 @@ async function killBackups(wanted: number, seed: number, expect: ExpectStatic): 
   expect(readdirSync(state).filter((name) => !stateNames.has(name))).toEqual([]);
   expect(readdirSync(join(state, "capture")).filter((name) => !["known", "tips", "chunks"].includes(name))).toEqual([]);
   const restored = await journal.restoreSome(Number.POSITIVE_INFINITY);
-  console.log(`${killed} kills of runs of ${Math.round(lengthMs)} ms: ${restored} points, none lost; ${left.length} temporary and ${orphans.length} unowned files cleared`);
+  console.log(
+    `${killed} kills of runs of ${Math.round(lengthMs)} ms: ${restored} points, none lost; ${left.length} temporary and ${orphans.length} unowned files cleared`,
+  );
 }
 
 async function killSyncs(wanted: number, expect: ExpectStatic): Promise<void> {
@@ -111,7 +114,7 @@ async function killSyncs(wanted: number, expect: ExpectStatic): Promise<void> {
   console.log(`${killed} kills of syncs: ${primary.length} points, all of them in both copies`);
 }
 
-const stateNames = new Set(Object.values(stateLayout("")).map((path) => path.replace(/^\//, "")));
+const stateNames = new Set(["backup.yaml", ...Object.values(stateLayout("")).map((path) => path.replace(/^\//, ""))]);
 
 class Journal {
   readonly store: FolderStore;
@@ -203,12 +206,18 @@ class Journal {
 
   /** Gives how many were restored. */
   async restoreSome(count: number): Promise<number> {
-    const chosen = count >= this.#points.length ? [...this.#points] : Array.from({ length: count }, () => this.#points[Math.floor(this.random() * this.#points.length)]);
+    const chosen =
+      count >= this.#points.length
+        ? [...this.#points]
+        : Array.from({ length: count }, () => this.#points[Math.floor(this.random() * this.#points.length)]);
     for (let at = 0; at < chosen.length; at += 3) {
       await Promise.all(
         [...new Set(chosen.slice(at, at + 3))].map(async (point) => {
           if (point === undefined) return;
-          const found = await restorePoint(this.store, this.#points, point, this.#work.path, (root) => ({ tree: treeOf(root), refs: refsOf(this.#work, root) }));
+          const found = await restorePoint(this.store, this.#points, point, this.#work.path, (root) => ({
+            tree: treeOf(root),
+            refs: refsOf(this.#work, root),
+          }));
           this.#expect(found, point.id).toEqual(this.#moments.get(point.id));
         }),
       );
@@ -234,7 +243,11 @@ function watchFolder(folder: string, onName: (name: string) => void): Disposable
   const watchers = [...new Set(["", new Date().toISOString().slice(0, 10).replaceAll("-", "")])].map((sub) =>
     watch(join(folder, sub), (_, name) => name !== null && onName(sub === "" ? name : `${sub}/${name}`)),
   );
-  return { [Symbol.dispose]: () => watchers.forEach((watcher) => watcher.close()) };
+  return {
+    [Symbol.dispose]() {
+      for (const watcher of watchers) watcher.close();
+    },
+  };
 }
 
 function momentOf(work: Workspace): Moment {
@@ -265,7 +278,8 @@ async function unowned(store: FolderStore): Promise<string[]> {
 /** All that is there becomes two hours old. */
 function setBack(folder: string): void {
   const then = new Date(Date.now() - 2 * 3_600_000);
-  for (const path of readdirSync(folder, { recursive: true, encoding: "utf8" })) lutimesSync(join(dirname(folder), folder.slice(dirname(folder).length + 1), path), then, then);
+  for (const path of readdirSync(folder, { recursive: true, encoding: "utf8" }))
+    lutimesSync(join(dirname(folder), folder.slice(dirname(folder).length + 1), path), then, then);
 }
 
 function files(): Record<string, string | Uint8Array> {

@@ -1,6 +1,6 @@
 /**
  * A thousand points, one after another: each restores by reading a few artifacts, and the store grows with what changed.
- * HOLDFAST_POINTS sets how many (default 400).
+ * HOLDFAST_POINTS sets how many (default 300).
  */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { gitRepo } from "./support/repo.ts";
 import { restorePoint } from "./support/restore-point.ts";
 import { snapshotTree, type TreeEntry } from "./support/tree.ts";
 
-const count = Number(process.env["HOLDFAST_POINTS"] ?? 400);
+const count = Number(process.env["HOLDFAST_POINTS"] ?? 300);
 
 test(`${count} points of small changes`, async () => {
   const random = seededRandom(3);
@@ -38,7 +38,8 @@ test(`${count} points of small changes`, async () => {
   const newest = points.at(-1);
   for (const point of points) {
     const chain = chainOf(point, points);
-    for (const kind of [".tar.zst", ".bundle"]) expect(chain.filter(({ artifacts }) => artifacts.some(({ name }) => name.endsWith(kind))).length).toBeLessThanOrEqual(maxChain);
+    for (const kind of [".tar.zst", ".bundle"])
+      expect(chain.filter(({ artifacts }) => artifacts.some(({ name }) => name.endsWith(kind))).length).toBeLessThanOrEqual(maxChain);
   }
   for (const [id, tree] of seen) {
     const point = points.find((candidate) => candidate.id === id);
@@ -50,7 +51,9 @@ test(`${count} points of small changes`, async () => {
   const stored = sizeOf(safe.store.url);
   // Manifest, contents and the frames of a tarball and a bundle, and what changed, compressed, a few times over.
   expect(stored / count).toBeLessThan(12 * 1024);
-  console.log(`${count} points: ${msEach.toFixed(1)} ms each, ${(stored / count / 1024).toFixed(1)} KiB each for ${(written / count / 1024).toFixed(1)} KiB changed, ${points.filter(({ base }) => base === null).length} of them full`);
+  console.log(
+    `${count} points: ${msEach.toFixed(1)} ms each, ${(stored / count / 1024).toFixed(1)} KiB each for ${(written / count / 1024).toFixed(1)} KiB changed, ${points.filter(({ base }) => base === null).length} of them full`,
+  );
 });
 
 function treeOf(root: string): readonly TreeEntry[] {

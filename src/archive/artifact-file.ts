@@ -6,6 +6,7 @@ import type { Artifact } from "../core/manifest.ts";
 import { compressFrame, decompressFrame, FrameSplitter, frameSize, framesAtOnce } from "./zstd-frames.ts";
 
 const bufferSize = 1 << 20;
+const firstSize = 64 * 1024;
 
 /**
  * What goes into an artifact file, as it grows. Every byte is read back from the file and, where it is compressed,
@@ -21,7 +22,8 @@ export class ArtifactWriter {
   readonly #compressing: { readonly frame: Promise<Buffer>; readonly plain: Buffer }[] = [];
   readonly #checking = new Set<Promise<void>>();
   readonly #free: Buffer[] = [];
-  #gathered: Buffer = Buffer.allocUnsafeSlow(frameSize + bufferSize);
+  /** Small at first: most points change little. */
+  #gathered: Buffer = Buffer.allocUnsafeSlow(firstSize);
   #gatheredSize = 0;
   #plainSize = 0;
   #storedSize = 0;
@@ -123,7 +125,7 @@ export class ArtifactWriter {
       throw this.#other(error);
     });
     if (!unpacked.equals(plain)) throw this.#other();
-    if (plain.byteOffset === 0) this.#free.push(Buffer.from(plain.buffer));
+    if (plain.buffer.byteLength >= frameSize + bufferSize) this.#free.push(Buffer.from(plain.buffer));
   }
 
   async #checkWhole(sha256: string): Promise<void> {
@@ -137,7 +139,7 @@ export class ArtifactWriter {
   }
 
   #grow(more: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(this.#gathered.length * 2, this.#gatheredSize + more));
+    const larger = Buffer.allocUnsafeSlow(Math.max(frameSize + bufferSize, this.#gatheredSize + more));
     this.#gathered.copy(larger, 0, 0, this.#gatheredSize);
     this.#gathered = larger;
   }
@@ -172,12 +174,17 @@ export async function* readArtifact(artifact: Artifact, stored: AsyncIterable<Ui
       yield piece;
     }
   } catch (error) {
-    if (error instanceof BackupError || systemCode(error)?.startsWith("ZSTD_") === false) throw error;
+    if (error instanceof BackupError || !isBadFrame(error)) throw error;
     throw new BackupError("damaged", `${artifact.name} does not decompress: ${describeError(error)}`, { cause: error });
   }
   if (size !== artifact.plainSize || hash.digest("hex") !== artifact.plainSha256) {
     throw new BackupError("damaged", `${artifact.name} unpacks to other bytes than its manifest says`);
   }
+}
+
+/** Bytes that are no zstd, that are cut off, or that unpack to more than any frame of ours. */
+function isBadFrame(error: unknown): boolean {
+  return error instanceof RangeError || systemCode(error)?.startsWith("ZSTD_") === true;
 }
 
 /** Unpacks frame after frame, the next ones while the caller works on this one. */

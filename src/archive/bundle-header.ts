@@ -18,8 +18,8 @@ export function parseBundleHeader(bytes: Buffer, name: string): BundleHeader | u
   const prerequisites: string[] = [];
   const refs: { name: string; oid: string }[] = [];
   for (const line of lines) {
-    const match = /^(-?)([0-9a-f]{40}|[0-9a-f]{64}) (.+)$/.exec(line);
-    if (match === null) {
+    const match = /^(-?)([0-9a-f]{40}|[0-9a-f]{64})(?: (.*))?$/.exec(line);
+    if (match === null || (match[1] === "" && (match[3] ?? "") === "")) {
       if (line.startsWith("@object-format=")) continue;
       throw new BackupError("damaged", `${name} has a header line that is not understood`);
     }

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, readdirSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ArtifactWriter } from "../archive/artifact-file.ts";
 import { partialClone, type Problem, type RefEntry } from "../core/contents.ts";
@@ -24,7 +24,7 @@ export interface BundleRequest {
   readonly refs: readonly RefEntry[];
   readonly head: string | null;
   readonly tips: ReadonlySet<string>;
-  /** What the base had; or, of a full bundle, the pack that `packEverything` is writing into the folder. */
+  /** What the base had; or, of a full bundle, the pack that `packEverything` is writing. */
   readonly base: { readonly tips: readonly string[]; readonly since: Date } | { readonly pack: Promise<FullPack> };
   /** False when the refs are as in the base: then a bundle without objects is not worth having. */
   readonly refsChanged: boolean;
@@ -53,16 +53,14 @@ async function writeFull(request: BundleRequest, first: FullPack): Promise<Bundl
     const writer = await ArtifactWriter.create(join(folder, `${id}.bundle`), "none");
     await writer.write(header(request, [], missing));
     if (name === undefined) await writer.write(emptyPack(repository.objectFormat));
-    else await copyPack(join(folder, `${name}.pack`), repository.objectFormat, writer);
+    else await copyPack(join(packingFolder(repository), `${name}.pack`), repository.objectFormat, writer);
     artifacts.push(await writer.finish(`${id}.bundle`));
   }
   if (name === undefined) return { artifacts, problems, missing };
-  await rm(join(folder, `${name}.pack`));
-  await rename(join(folder, `${name}.idx`), join(folder, `${id}.pack-idx`));
   const writer = await ArtifactWriter.create(join(folder, `${id}.idx`), "none");
-  for await (const chunk of createReadStream(join(folder, `${id}.pack-idx`))) await writer.write(chunk as Buffer);
+  for await (const chunk of createReadStream(join(packingFolder(repository), `${name}.idx`))) await writer.write(chunk as Buffer);
   artifacts.push(await writer.finish(`${id}.idx`));
-  await rm(join(folder, `${id}.pack-idx`));
+  await rm(packingFolder(repository), { recursive: true, force: true });
   return { artifacts, problems, missing };
 }
 
@@ -72,15 +70,14 @@ async function packWithTips(request: BundleRequest, first: FullPack): Promise<{ 
   if (absent.length === 0) return { pack: first, missing: [] };
   const found = await findObjects(request.repository.commonDir, absent);
   if (found.size === 0) return { pack: first, missing: absent };
-  if (first.name !== undefined) for (const ending of ["pack", "idx"]) await rm(join(request.folder, `${first.name}.${ending}`));
   const second = await packEverything(request);
   return { pack: second, missing: await absentFrom(request, second) };
 }
 
 /** Tips that the pack does not hold. */
-async function absentFrom({ repository, folder, tips }: BundleRequest, { name }: FullPack): Promise<string[]> {
+async function absentFrom({ repository, tips }: BundleRequest, { name }: FullPack): Promise<string[]> {
   if (name === undefined) return [...tips];
-  const held = await findObjects(repository.commonDir, [...tips], { GIT_OBJECT_DIRECTORY: folder });
+  const held = await findObjects(repository.commonDir, [...tips], { GIT_OBJECT_DIRECTORY: packingFolder(repository) });
   return [...tips].filter((oid) => !held.has(oid));
 }
 
@@ -133,19 +130,29 @@ async function writeIncremental(request: BundleRequest, base: Exclude<BundleRequ
   }
 }
 
-/** A pack of every object of the repository, and its index, in the folder. */
+/**
+ * Where git writes a full pack: on the volume of the repository, since git first writes into the user's objects/pack
+ * and renames, which no other volume takes; the store may be on one.
+ */
+function packingFolder({ commonDir }: Repository): string {
+  return join(commonDir, "holdfast/packing");
+}
+
+/** A pack of every object of the repository, and its index, in the packing folder. */
 export interface FullPack {
-  /** Its path in the folder without the ending; undefined when the repository has no object at all. */
+  /** Its path in that folder without the ending; undefined when the repository has no object at all. */
   readonly name: string | undefined;
   readonly problems: readonly Problem[];
 }
 
 /** Needs nothing but the repository, so it may run while the rest is still being observed. */
-export async function packEverything({ repository, folder, signal }: Pick<BundleRequest, "repository" | "folder" | "signal">): Promise<FullPack> {
+export async function packEverything({ repository, signal }: Pick<BundleRequest, "repository" | "signal">): Promise<FullPack> {
   const problems = partialProblem(repository);
   const everything = ["--all", "--reflog", "--indexed-objects", "--keep-unreachable", "--pack-loose-unreachable", "--revs"];
   const lenient = repository.isPartial ? ["--missing=allow-promisor"] : [];
   // As git lays out an object folder, so that git can be asked what is in it.
+  const folder = packingFolder(repository);
+  await rm(folder, { recursive: true, force: true });
   await mkdir(join(folder, "pack"), { recursive: true });
   const run = async (args: readonly string[], input: string): Promise<string | undefined> => {
     const options = signal === undefined ? {} : { signal };

@@ -64,7 +64,7 @@ export async function capture(request: CaptureRequest): Promise<CaptureResult> {
 async function captureBeside(request: CaptureRequest, startBeside: <Value>(work: Promise<Value>) => Promise<Value>): Promise<CaptureResult> {
   const { repository, known, footing, policy, storeFolders } = request;
   const limits = request.signal === undefined ? {} : { signal: request.signal };
-  const pack = footing.kind === "full" ? startBeside(packEverything({ repository, folder: request.spool, ...limits })) : undefined;
+  const pack = footing.kind === "full" ? startBeside(packEverything({ repository, ...limits })) : undefined;
   const knownFiles = known?.policy === request.policyDigest ? known.files : undefined;
   const observation = await observe({ repository, policy, storeFolders, isKnown: (entry) => knownFiles?.has(entry) === true });
   const filePlan = planFiles(observation.files, known, footing);

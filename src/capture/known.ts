@@ -3,7 +3,8 @@
  * Held in columns: 100,000 files load in tens of milliseconds. The file is a cache: when it is lost, damaged or
  * does not fit the store, the next point is a full one.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hash } from "node:crypto";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import type { ChunkList } from "../archive/chunks.ts";
@@ -87,7 +88,10 @@ export class KnownState {
   /** The last point as the machine remembers it; undefined when it does not. */
   load(): KnownPoint | undefined {
     try {
-      const raw = deserialize(readFileSync(join(this.#folder, "known"))) as Stored;
+      const file = readFileSync(join(this.#folder, "known"));
+      const body = file.subarray(sumSize);
+      if (!hash("sha256", body, "buffer").equals(file.subarray(0, sumSize))) return undefined;
+      const raw = deserialize(body) as Stored;
       return raw.version === knownVersion ? unpack(raw) : undefined;
     } catch {
       return undefined; // absent or damaged: the next point is a full one
@@ -98,7 +102,9 @@ export class KnownState {
   save(known: KnownPoint): void {
     mkdirSync(this.#folder, { recursive: true });
     const temporary = join(this.#folder, `known.${process.pid}`);
-    writeFileSync(temporary, serialize(pack(known)));
+    const body = serialize(pack(known));
+    writeFileSync(temporary, hash("sha256", body, "buffer"));
+    appendFileSync(temporary, body);
     renameSync(temporary, join(this.#folder, "known"));
     this.#keepOnly("tips", new Set(known.rungs.map((rung) => rung.id)));
     this.#keepOnly("chunks", new Set([...known.versions.values()].flat().map(({ sha256 }) => sha256)));
@@ -147,6 +153,9 @@ export class KnownState {
     for (const name of names) if (!wanted.has(name)) rmSync(join(folder, name), { force: true });
   }
 }
+
+/** The sha256 in front: a flipped bit could otherwise make a point leave out a change. */
+const sumSize = 32;
 
 interface Columns {
   readonly kinds: Uint8Array;

@@ -21,7 +21,7 @@ export const generatedTrees: readonly string[] = [
 ]; // biome-ignore format: groups
 
 /** A quick look that is right whenever it says no. */
-const perhapsGenerated = new RegExp(generatedTrees.map((pattern) => pattern.replace(/[/*]/g, "").replace(/[.]/g, "\\.")).join("|"), "i");
+const perhapsGenerated = new RegExp(generatedTrees.map((pattern) => pattern.replace(/[/*]/g, "").replace(/[.]/g, "\\.")).join("|"));
 
 /** Left out where git ignores them: build output, caches, logs, temporary files. */
 export const ignoredNever: readonly string[] = [
@@ -50,7 +50,7 @@ export class Policy {
   readonly #never: Ignore;
 
   constructor(patterns: PolicyPatterns) {
-    const make = (lines: readonly string[]): Ignore => ignore({ allowRelativePaths: true }).add([...lines]);
+    const make = (lines: readonly string[]): Ignore => ignore({ allowRelativePaths: true, ignorecase: false }).add([...lines]);
     this.#include = make([...defaultInclude, ...patterns.include]);
     this.#exclude = patterns.exclude.length === 0 ? undefined : make(patterns.exclude);
     this.#generated = make(generatedTrees);

@@ -66,7 +66,10 @@ export async function hasPoint(store: Store, id: PointId, options: CallOptions =
 }
 
 function incomplete(store: Store, { name, size }: Artifact, found: number | undefined): BackupError {
-  const what = found === undefined ? `${name} is missing from the store ${store.name}` : `${name} in the store ${store.name} has ${found} bytes, its manifest says ${size}`;
+  const what =
+    found === undefined
+      ? `${name} is missing from the store ${store.name}`
+      : `${name} in the store ${store.name} has ${found} bytes, its manifest says ${size}`;
   return new BackupError("damaged", what);
 }
 

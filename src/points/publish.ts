@@ -75,7 +75,8 @@ function storeSource(store: Store, key: string, { name, size, sha256 }: Artifact
         yield chunk;
       }
       if (length !== size) throw new BackupError("damaged", `${name} in the store ${store.name} has ${length} bytes, its manifest says ${size}`);
-      if (sum.digest("hex") !== sha256) throw new BackupError("damaged", `${name} in the store ${store.name} does not have the sha256 of its manifest`);
+      if (sum.digest("hex") !== sha256)
+        throw new BackupError("damaged", `${name} in the store ${store.name} does not have the sha256 of its manifest`);
     },
   };
 }

@@ -8,7 +8,10 @@ export interface RecoveryTexts {
 
 /** Puts `restore.sh` and `RECOVERY.md` into the store, in place of an older version. */
 export async function writeRecoveryFiles(store: Store, texts: RecoveryTexts, options: CallOptions = {}): Promise<void> {
-  for (const [key, text] of [["restore.sh", texts.restoreSh], ["RECOVERY.md", texts.recoveryMd]] as const) {
+  for (const [key, text] of [
+    ["restore.sh", texts.restoreSh],
+    ["RECOVERY.md", texts.recoveryMd],
+  ] as const) {
     const present = await readAll(store, key, options);
     if (present?.toString("utf8") === text) continue;
     if (present !== undefined) await store.delete(key, options);

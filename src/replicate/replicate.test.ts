@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { faultyStore, type Fault } from "../../test/support/faulty-store.ts";
+import { type Fault, faultyStore } from "../../test/support/faulty-store.ts";
 import { type TempDir, tempDir } from "../../test/support/repo.ts";
 import { BackupError } from "../core/errors.ts";
 import { type Manifest, manifestKey } from "../core/manifest.ts";
@@ -12,7 +12,7 @@ import { publishPoint } from "../points/publish.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import type { Store } from "../stores/store.ts";
 import { readCopyState } from "./copy-state.ts";
-import { type CopyOutcome, replicate, type ReplicateRequest } from "./replicate.ts";
+import { type CopyOutcome, type ReplicateRequest, replicate } from "./replicate.ts";
 
 const identity = { format: 1, repository: "6f1a9c52-3b77-4c0e-9d5f-0a4f5b8c7e21", name: "test", created: "2026-01-01T00:00:00.000Z" };
 const ids = ["20261121T100000Z-000001", "20261121T110000Z-000002", "20261122T120000Z-000003"];
@@ -46,7 +46,9 @@ describe("a failure at any call", () => {
           expect(outcome).toMatchObject({ message: expect.stringContaining("was made to fail"), hint: expect.stringMatching(/\S/) });
         }
         await expectWholePoints(new MemoryStore("copy", files));
-        expect(await run({ copies: [new MemoryStore("copy", files)], force: true }), `call ${nth}`).toEqual([{ store: "copy", status: "ok", sent: expect.any(Number), missing: 0 }]);
+        expect(await run({ copies: [new MemoryStore("copy", files)], force: true }), `call ${nth}`).toEqual([
+          { store: "copy", status: "ok", sent: expect.any(Number), missing: 0 },
+        ]);
         expect(sortedKeys(files)).toEqual(sortedKeys(primaryFiles, true));
         newState();
       }
@@ -118,7 +120,10 @@ describe("one copy and the others", () => {
   test("one that fails does not stop another, and each gives its outcome", async () => {
     const broken = faultyStore(new MemoryStore("broken"), [{ nth: 1, does: "fail", stays: true }]);
     const outcomes = await run({ copies: [broken, new MemoryStore("well")] });
-    expect(outcomes).toMatchObject([{ store: "broken", status: "failed", sent: 0, hint: "holdfast doctor" }, { store: "well", status: "ok", sent: 3, missing: 0 }]);
+    expect(outcomes).toMatchObject([
+      { store: "broken", status: "failed", sent: 0, hint: "holdfast doctor" },
+      { store: "well", status: "ok", sent: 3, missing: 0 },
+    ]);
     expect(stateOf("broken")).toMatchObject({ failures: 1, error: expect.stringContaining("made to fail") });
   });
 
@@ -134,7 +139,13 @@ describe("one copy and the others", () => {
       damage(files, `20261121/${ids[1]}.tar.zst`);
       const copy = new MemoryStore("copy");
       const [outcome] = await run({ primary: new MemoryStore("primary", files), copies: [copy] });
-      expect(outcome).toMatchObject({ status: "failed", sent: 2, missing: 1, message: expect.stringContaining(`${ids[1]}.tar.zst`), hint: expect.stringContaining("holdfast points") });
+      expect(outcome).toMatchObject({
+        status: "failed",
+        sent: 2,
+        missing: 1,
+        message: expect.stringContaining(`${ids[1]}.tar.zst`),
+        hint: expect.stringContaining("holdfast points"),
+      });
       const { points, damaged } = await readCatalogue(copy);
       expect([points.map(({ id }) => id), damaged]).toEqual([[ids[0], ids[2]], []]);
       newState();
@@ -155,7 +166,9 @@ describe("one copy and the others", () => {
   test("a store of another repository gets nothing", async () => {
     const files = new Map<string, Buffer>();
     await writeIdentity(new MemoryStore("copy", files), { ...identity, repository: "00000000-0000-4000-8000-000000000000", name: "other" });
-    expect(await run({ copies: [new MemoryStore("copy", files)] })).toMatchObject([{ status: "failed", message: expect.stringContaining("another repository (other)") }]);
+    expect(await run({ copies: [new MemoryStore("copy", files)] })).toMatchObject([
+      { status: "failed", message: expect.stringContaining("another repository (other)") },
+    ]);
     expect(files.size).toBe(1);
   });
 
@@ -164,7 +177,9 @@ describe("one copy and the others", () => {
     const copy = new MemoryStore("copy", files);
     await run({ copies: [copy] });
     files.clear();
-    expect(await run({ copies: [copy] })).toMatchObject([{ status: "failed", message: "the store copy is no longer at memory:copy", hint: expect.stringContaining("is the disk mounted?") }]);
+    expect(await run({ copies: [copy] })).toMatchObject([
+      { status: "failed", message: "the store copy is no longer at memory:copy", hint: expect.stringContaining("is the disk mounted?") },
+    ]);
     expect(files.size).toBe(0);
   });
 });
@@ -177,7 +192,9 @@ describe("trying again", () => {
     expect(await run({ copies: [broken()] })).toMatchObject([{ status: "failed" }]);
     const firstTurn = Date.parse(stateOf("copy").nextAttemptAt ?? "");
     expect(firstTurn - time).toBe(30_000);
-    expect(await run({ copies: [well] })).toEqual([{ store: "copy", status: "waiting", sent: 0, missing: 0, message: expect.stringContaining("made to fail") }]);
+    expect(await run({ copies: [well] })).toEqual([
+      { store: "copy", status: "waiting", sent: 0, missing: 0, message: expect.stringContaining("made to fail") },
+    ]);
     expect(files.size).toBe(0);
 
     time = firstTurn;
@@ -185,7 +202,15 @@ describe("trying again", () => {
     expect(Date.parse(stateOf("copy").nextAttemptAt ?? "") - time).toBe(60_000);
     expect(await run({ copies: [well] })).toMatchObject([{ status: "waiting" }]);
     expect(await run({ copies: [well], force: true })).toMatchObject([{ status: "ok", sent: 3 }]);
-    expect(stateOf("copy")).toEqual({ lastOkAt: new Date(time).toISOString(), newest: ids[2], missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null });
+    expect(stateOf("copy")).toEqual({
+      lastOkAt: new Date(time).toISOString(),
+      newest: ids[2],
+      missing: 0,
+      failures: 0,
+      nextAttemptAt: null,
+      error: null,
+      hint: null,
+    });
   });
 
   test("what is there already is not sent again", async () => {

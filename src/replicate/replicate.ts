@@ -112,7 +112,11 @@ async function send(copy: Store, request: ReplicateRequest, state: CopyState, pr
   await checkSent(copy, sent, options);
   progress.sent = sent.length;
   progress.missing -= sent.length;
-  if (damage !== undefined) throw new BackupError(damage.code, `cannot be copied: ${damage.message}`, { cause: damage, hint: "holdfast points shows what is damaged; another copy may still hold it" });
+  if (damage !== undefined)
+    throw new BackupError(damage.code, `cannot be copied: ${damage.message}`, {
+      cause: damage,
+      hint: "holdfast points shows what is damaged; another copy may still hold it",
+    });
   return wanted.at(-1)?.slice("YYYYMMDD/".length, -".json".length) ?? null;
 }
 
@@ -136,7 +140,8 @@ async function checkSent(copy: Store, sent: readonly Manifest[], options: CallOp
     const files = manifest.artifacts.map(({ name, size }) => ({ key: `${dayOf(manifest.id)}/${name}`, size }));
     files.push({ key: manifestKey(manifest.id), size: Buffer.byteLength(writeManifest(manifest)) });
     for (const { key, size } of files) {
-      if ((await copy.stat(key, options))?.size !== size) throw new BackupError("store_failed", `the store ${copy.name} does not have ${key} as it was sent`);
+      if ((await copy.stat(key, options))?.size !== size)
+        throw new BackupError("store_failed", `the store ${copy.name} does not have ${key} as it was sent`);
     }
   }
 }

@@ -1,12 +1,12 @@
 /** Reads a restored target back and compares it with the point's inventory: what was not compared was not restored. */
 import { createHash, hash } from "node:crypto";
-import { type BigIntStats, closeSync, constants, lstatSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { type BigIntStats, closeSync, constants, existsSync, lstatSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { decodePath, encodePath, printablePath } from "../core/paths.ts";
 import { readHead, readRefs } from "../git/refs.ts";
 import type { IndexEntry } from "../git/index-entries.ts";
 import { microsOf } from "./safe-folder.ts";
-import { destinationOf, inertFolder, type TargetLayout } from "./place.ts";
+import { type Destination, destinationOf, inertFolder, type TargetLayout } from "./place.ts";
 
 export interface Difference {
   readonly path: string;
@@ -48,13 +48,13 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
     if (place === undefined || isOfAbsent) continue;
     count += 1;
     const differ = (what: string): void => void differences.push({ path: printablePath(path), what });
-    const full = `${place.root}/${place.path}`;
+    const full = standingPlace(place);
     const stat = lstatSync(encodePath(full), { bigint: true, throwIfNoEntry: false });
     if (stat === undefined) {
       differ("is missing");
       continue;
     }
-    const isInert = place.path.startsWith(`${inertFolder}/`);
+    const isInert = `/${place.path}`.includes(`/${inertFolder}/`);
     // git touches a shared index whenever it reads the index that goes with it.
     const isTouched = area === "git" && (entry.kind === "folder" || /(?:^|\/)sharedindex\.[^/]*$/.test(path));
     compareStat(entry, stat, isInert || isTouched, differ);
@@ -74,6 +74,13 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
   }
   for (const { path, target, inode } of links) if (inodes.get(target) !== inode) differences.push({ path, what: "is not linked to its other name" });
   return { files: count, bytes, refs: 0, differences };
+}
+
+/** A nested repository's configuration takes its place again where all of it is harmless. */
+function standingPlace({ root, path }: Destination): string {
+  const full = `${root}/${path}`;
+  const live = `${root}/${path.replace(`${inertFolder}/`, "")}`;
+  return existsSync(encodePath(full)) || !path.includes(`${inertFolder}/`) ? full : live;
 }
 
 /** Refs and HEADs as they were; `broken` ones are known not to be there. */

@@ -3,8 +3,8 @@
  * settings that are only data. The whole file lies beside, for the owner to compare and take over.
  */
 import { existsSync } from "node:fs";
-import { copyFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { copyFile, rename, rmdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { git } from "../git/run.ts";
 import { inertFolder } from "./place.ts";
 
@@ -51,6 +51,26 @@ export async function applyConfig(gitDir: string, worktrees: Iterable<string> = 
   const applied = new Set([...base, ...kept].map(({ key }) => key));
   const left = new Set(settings.map(({ key }) => key).filter((key) => !applied.has(key) && !isImplied(key)));
   return { leftOut: [...left].map((key) => Buffer.from(key, "latin1").toString("utf8")) };
+}
+
+/**
+ * The same for a nested repository or a submodule. Where all of it is harmless, the file itself takes its place.
+ * Gives the names of settings that were left out.
+ */
+export async function applyNestedConfig(captured: string, live: string): Promise<string[]> {
+  if (!existsSync(captured) || existsSync(live)) return [];
+  const settings = await readSettings(captured);
+  if (settings === undefined) return ["config"];
+  const isKept = ({ key, value }: { key: string; value: string | undefined }): boolean => isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
+  const kept = settings.filter(isKept);
+  if (kept.length === settings.length) {
+    await rename(captured, live);
+    await rmdir(dirname(captured)).catch(() => undefined); // hooks are kept there too
+  } else {
+    await writeFile(live, kept.map(({ key, value }) => configLine(key, value)).join(""), "latin1");
+  }
+  const left = settings.filter((setting) => !isKept(setting) && setting.key !== "core.worktree");
+  return [...new Set(left.map(({ key }) => Buffer.from(key, "latin1").toString("utf8")))];
 }
 
 /** Some repositories keep settings for each worktree: `config.worktree`. (git-worktree(1), "Configuration file") */

@@ -35,8 +35,13 @@ export function destinationOf(entry: string, layout: TargetLayout): Destination 
   if (root === undefined) return undefined;
   if (root === layout.gitDir) throw hostile(path); // a bare repository has no files of its own
   // The repository's own .git never comes through the files of a worktree; nested ones do.
-  if (isGitName(path.split("/")[0] ?? "")) throw hostile(path);
-  return { root, path };
+  const parts = path.split("/");
+  if (isGitName(parts[0] ?? "")) throw hostile(path);
+  if (area === "folder") return { root, path };
+  const nested = parts.findIndex(isGitName);
+  const inside = parts.slice(nested + 1);
+  if (nested === -1 || !isInert(inside) || inside.at(-1)?.endsWith(".sample") === true) return { root, path };
+  return { root, path: [...parts.slice(0, nested + 1), inertFolder, ...inside].join("/") };
 }
 
 function gitDestination(path: string, gitDir: string): Destination | undefined {
@@ -56,7 +61,8 @@ function gitDestination(path: string, gitDir: string): Destination | undefined {
 /** Configuration and hooks can run commands, and a `commondir` says where to find them: they are kept beside, not put to work. */
 function isInert(parts: readonly string[]): boolean {
   const names = parts.map((part) => part.toLowerCase());
-  if (names[0] === "hooks" || names[0] === "config" || names[0] === "config.worktree") return true;
+  if (["hooks", "config", "config.worktree"].includes(names[0] ?? "")) return true;
+  if (names.length === 1 && names[0] === "commondir") return true;
   return names[0] === "modules" && (names.includes("hooks") || ["config", "config.worktree", "commondir"].includes(names.at(-1) ?? ""));
 }
 

@@ -59,7 +59,7 @@ export function planCommit({ oid, branch, files, objects }: CommitFacts, catalog
 /** Gitignore's patterns, matched against the path in its worktree (`.git/…` for the git directory). */
 export function selector(paths: readonly string[]): (entry: string) => boolean {
   if (paths.length === 0) return () => true;
-  const matcher = ignore({ allowRelativePaths: true }).add(paths.map((path) => path.replace(/^\.\//, "")));
+  const matcher = ignore({ allowRelativePaths: true, ignorecase: false }).add(paths.map((path) => path.replace(/^\.\//, "")));
   return (entry) => {
     const { worktree, area, path } = placeOf(entry);
     // The index is read to find the chosen tracked files; the repository itself is not part of a choice of paths.

@@ -105,7 +105,8 @@ async function filesFor(request: ResolveRequest, oid: string, committed: Date, a
   if (nearest === undefined || first === undefined) return { files: undefined, words: "no untracked state is known" };
   const atHead = await pointAtHead(request, oid, nearest);
   if (atHead !== undefined) return { files: atHead, words: `untracked files of point ${describe(atHead)}, when HEAD was at it, ${distance(atHead, committed)} the commit` };
-  if (committed.getTime() < Date.parse(first.createdAt)) {
+  // A commit's time is that of its whole second.
+  if (committed.getTime() + 999 < Date.parse(first.createdAt)) {
     return { files: undefined, words: `no untracked state is known: it is older than the first point (${describe(first)})` };
   }
   return { files: nearest, words: `untracked files of point ${describe(nearest)}, the nearest in time: ${distance(nearest, committed)} the commit` };

@@ -1,5 +1,5 @@
 /** Carries out a restore plan into a new folder, then reads it back and compares. */
-import { mkdirSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { constants, lstatSync, mkdirSync, openSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Contents, type FileEntry, partialClone, placeOf } from "../core/contents.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
@@ -13,10 +13,10 @@ import { openArtifact, readContents } from "../points/catalogue.ts";
 import type { Store } from "../stores/store.ts";
 import { checkoutCommit, checkoutRaw, smudgeLfs } from "./checkout.ts";
 import { compareFiles, compareRefs, type Comparison } from "./compare.ts";
-import { applyConfig } from "./config.ts";
+import { applyConfig, applyNestedConfig } from "./config.ts";
 import { fetchObjects, initRepository, writeHead, writeRefs } from "./objects.ts";
 import type { RestorePlan } from "./plan.ts";
-import { inertFolder, type TargetLayout } from "./place.ts";
+import { destinationOf, inertFolder, type TargetLayout } from "./place.ts";
 import { SafeFolder, settle, touchLink } from "./safe-folder.ts";
 import { listTree } from "./tree.ts";
 import { Unpacker } from "./unpack.ts";
@@ -66,14 +66,16 @@ type Outcome = Omit<RestoreResult, "target" | "gitDir" | "worktrees" | "problems
 
 async function restoreMoment(request: RestoreRequest, contents: Contents, layout: TargetLayout): Promise<Outcome> {
   const { plan, onProgress } = request;
-  const files = chooseFiles(contents, plan.selects);
+  const chosen = chooseFiles(contents, plan.selects);
+  const { files } = chosen;
   onProgress?.("files");
   // Refs before reflogs: git appends to a reflog that is there, whatever it is told.
   const { broken } = await writeRefs(layout.gitDir, contents, request);
   const main = contents.worktrees.find((worktree) => worktree.name === "");
   if (main !== undefined) await writeHead(layout.gitDir, main);
-  const unpacker = await unpack(request, layout, files, true);
+  const unpacker = await unpack(request, layout, chosen, true);
   const { leftOut } = await applyConfig(layout.gitDir, layout.worktrees.keys());
+  const nested = await settleNested(layout, files);
   linkWorktrees(layout);
   onProgress?.("checkout");
   const indexes = new Map<string, readonly IndexEntry[]>();
@@ -93,8 +95,8 @@ async function restoreMoment(request: RestoreRequest, contents: Contents, layout
   const refs = await compareRefs(layout.gitDir, contents, new Set(broken));
   return {
     comparison: { ...comparison, refs: contents.refs.size, differences: [...comparison.differences, ...refs] },
-    skipped: [],
-    settings: leftOut,
+    skipped: [...unpacker.skipped].filter((path) => contents.files.get(path)?.kind === "symlink").map((path) => placeOf(path).path),
+    settings: [...leftOut, ...nested],
     hooks: listHooks(layout.gitDir),
   };
 }
@@ -108,9 +110,7 @@ async function restoreCommit(request: RestoreRequest, contents: Contents, layout
     const { worktree, area } = placeOf(entry);
     return worktree === "" && isBesideCommit(entry) && (area === "git" || (plan.withFiles && plan.selects(entry)));
   };
-  const files = chooseFiles(contents, isWanted);
-  const gitFiles = new Map([...files].filter(([path]) => placeOf(path).area === "git"));
-  const unpacker = await unpack(request, layout, gitFiles, true);
+  await unpack(request, layout, chooseFiles(contents, (entry) => placeOf(entry).area === "git" && isWanted(entry)), true);
   const { leftOut } = await applyConfig(layout.gitDir);
   onProgress?.("checkout");
   await checkoutCommit({ gitDir: layout.gitDir, root: layout.root }, plan.oid, plan.branch, request);
@@ -118,8 +118,20 @@ async function restoreCommit(request: RestoreRequest, contents: Contents, layout
   const smudged = smudgeLfs(layout.gitDir, layout.root, index.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path));
   if (plan.paths.length > 0) removeUnselected(layout.root, index, plan.selects);
   onProgress?.("files");
-  const untracked = new Map([...files].filter(([path]) => placeOf(path).area !== "git"));
-  const beside = await unpack(request, layout, untracked, false);
+  const tracked = new Set(index.map((entry) => entry.path));
+  const isTaken = (path: string): boolean => tracked.has(path) || ancestors(path).some((folder) => tracked.has(folder));
+  const skipped: string[] = [];
+  const chosen = chooseFiles(contents, (entry) => {
+    const { area, path } = placeOf(entry);
+    return area !== "git" && isWanted(entry) && !isTaken(path);
+  });
+  for (const entry of contents.files.keys()) {
+    const { area, path } = placeOf(entry);
+    if (area === "untracked" && isWanted(entry) && isTaken(path)) skipped.push(path);
+  }
+  const untracked = chosen.files;
+  const beside = await unpack(request, layout, chosen, false);
+  const nested = await settleNested(layout, untracked);
   settleTimes(layout, untracked, new Set(index.flatMap((entry) => ancestors(entry.path))));
   onProgress?.("compare");
   const comparison = compareFiles({
@@ -129,17 +141,17 @@ async function restoreCommit(request: RestoreRequest, contents: Contents, layout
     indexes: new Map(),
     objectFormat: contents.header.objectFormat,
   });
-  const tracked = plan.paths.length > 0 ? [] : await differencesFromCommit(layout, plan.oid, new Set(smudged));
+  const others = plan.paths.length > 0 ? [] : await differencesFromCommit(layout, plan.oid, new Set(smudged));
   return {
-    comparison: { ...comparison, files: comparison.files + index.length, differences: [...comparison.differences, ...tracked] },
-    skipped: [...beside.skipped, ...unpacker.skipped].filter((path) => placeOf(path).area === "untracked").map((path) => placeOf(path).path),
-    settings: leftOut,
+    comparison: { ...comparison, files: comparison.files + index.length, differences: [...comparison.differences, ...others] },
+    skipped: [...skipped, ...[...beside.skipped].map((path) => placeOf(path).path)],
+    settings: [...leftOut, ...nested],
     hooks: listHooks(layout.gitDir),
   };
 }
 
-async function unpack({ plan, store, signal }: RestoreRequest, layout: TargetLayout, files: ReadonlyMap<string, FileEntry>, replaces: boolean): Promise<Unpacker> {
-  const unpacker = new Unpacker({ layout, files, replaces });
+async function unpack({ plan, store, signal }: RestoreRequest, layout: TargetLayout, { files, holders }: ChosenFiles, replaces: boolean): Promise<Unpacker> {
+  const unpacker = new Unpacker({ layout, files, holders, replaces });
   makeFolders(layout, files);
   if (files.size === 0) return unpacker;
   for (const manifest of plan.chain) {
@@ -181,16 +193,27 @@ function makeLayout(target: string, contents: Contents, plan: RestorePlan): Targ
   return { root: target, gitDir: isBare ? target : join(target, ".git"), worktrees };
 }
 
-function chooseFiles(contents: Contents, selects: (entry: string) => boolean): Map<string, FileEntry> {
-  const chosen = new Map<string, FileEntry>();
+interface ChosenFiles {
+  readonly files: Map<string, FileEntry>;
+  /** A name that is not chosen and holds the bytes of one that is: to that one. */
+  readonly holders: ReadonlyMap<string, string>;
+}
+
+/** Of hard links whose first name is not chosen, another takes its place. */
+function chooseFiles(contents: Contents, selects: (entry: string) => boolean): ChosenFiles {
+  const files = new Map<string, FileEntry>();
+  const holders = new Map<string, string>();
   for (const [path, entry] of contents.files) {
     if (!selects(path)) continue;
-    chosen.set(path, entry);
-    // A hard link needs the name that holds the bytes.
-    const other = entry.kind === "hardlink" ? contents.files.get(entry.target ?? "") : undefined;
-    if (other !== undefined) chosen.set(other.path, other);
+    const { target, ...rest } = entry;
+    if (entry.kind !== "hardlink" || target === undefined || selects(target)) files.set(path, entry);
+    else if (holders.has(target)) files.set(path, { ...entry, target: holders.get(target) as string });
+    else {
+      holders.set(target, path);
+      files.set(path, { ...rest, kind: "file" });
+    }
   }
-  return chosen;
+  return { files, holders };
 }
 
 /** What goes with a clean checkout: untracked files and the state that belongs to the repository, not to the moment. */
@@ -210,29 +233,48 @@ function makeFolders(layout: TargetLayout, files: ReadonlyMap<string, FileEntry>
 
 /** Modes and times of tracked files and of folders, folders last and the deepest first. */
 function settleTimes(layout: TargetLayout, files: ReadonlyMap<string, FileEntry>, keep: ReadonlySet<string> = new Set()): void {
-  const folders: { path: string; entry: FileEntry }[] = [];
+  const roots = new Map([["", new SafeFolder(layout.root)], ...[...layout.worktrees].map(([name, root]) => [name, new SafeFolder(root)] as const)]);
+  const folders: { full: string | Buffer; path: string; entry: FileEntry }[] = [];
   for (const entry of files.values()) {
     const { worktree, area, path } = placeOf(entry.path);
-    const root = worktree === "" ? layout.root : layout.worktrees.get(worktree);
-    if (root === undefined || (area !== "tracked" && area !== "folder")) continue;
-    const full = `${root}/${path}`;
-    if (area === "folder") {
-      if (!keep.has(path)) folders.push({ path: full, entry });
-    } else if (entry.kind === "symlink") touchLink(encodePath(full), entry.mtime);
-    else settlePath(full, entry);
+    if (area !== "tracked" && area !== "folder") continue;
+    // Never through a symlink: what it leads to is not ours. What is not there, the comparison names.
+    const full = roots.get(worktree)?.find(path);
+    if (full === undefined) continue;
+    if (area === "tracked") settlePath(full, entry);
+    else if (!keep.has(path)) folders.push({ full, path: entry.path, entry });
   }
   folders.sort((a, b) => (a.path < b.path ? 1 : -1));
-  for (const { path, entry } of folders) settlePath(path, entry);
+  for (const { full, entry } of folders) settlePath(full, entry);
 }
 
-function settlePath(path: string, entry: FileEntry): void {
+function settlePath(full: string | Buffer, entry: FileEntry): void {
+  if (entry.kind === "symlink") {
+    if (lstatSync(full).isSymbolicLink()) touchLink(full, entry.mtime);
+    return;
+  }
   let descriptor: number;
   try {
-    descriptor = openSync(encodePath(path), "r");
+    descriptor = openSync(full, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | (entry.kind === "folder" ? constants.O_DIRECTORY : 0));
   } catch {
-    return; // not there: the comparison says so
+    return; // of another kind than captured: the comparison says so
   }
-  settle(descriptor, encodePath(path), entry.mode, entry.mtime);
+  settle(descriptor, full, entry.mode, entry.mtime);
+}
+
+/** Configurations of nested repositories and submodules, which were unpacked inert. */
+async function settleNested(layout: TargetLayout, files: ReadonlyMap<string, FileEntry>): Promise<string[]> {
+  const leftOut: string[] = [];
+  for (const entry of files.keys()) {
+    if (!entry.endsWith("/config")) continue;
+    const { area, path } = placeOf(entry);
+    const isNested = area === "git" ? path.startsWith("modules/") : path.endsWith("/.git/config");
+    const place = isNested ? destinationOf(entry, layout) : undefined;
+    if (place === undefined || !place.path.includes(`${inertFolder}/`)) continue;
+    const [captured, live] = [`${place.root}/${place.path}`, `${place.root}/${place.path.replace(`${inertFolder}/`, "")}`];
+    for (const key of await applyNestedConfig(captured, live)) leftOut.push(`${path}: ${key}`);
+  }
+  return leftOut;
 }
 
 function linkWorktrees(layout: TargetLayout): void {
@@ -260,7 +302,7 @@ async function readIndexOf({ gitDir, root }: { gitDir: string; root: string }): 
 
 /** `smudged`: their real content stands there, checked against the sha256 in the commit. */
 async function differencesFromCommit(layout: TargetLayout, oid: string, smudged: ReadonlySet<string>): Promise<{ path: string; what: string }[]> {
-  const { stdout } = await git(["--git-dir", layout.gitDir, "--work-tree", layout.root, "diff-index", "--name-only", "-z", oid], { cwd: layout.root });
+  const { stdout } = await git(["--git-dir", layout.gitDir, "--work-tree", layout.root, "diff-index", "--ignore-submodules=all", "--name-only", "-z", oid], { cwd: layout.root });
   return splitPaths(stdout)
     .filter((path) => !smudged.has(path))
     .map((path) => ({ path: printablePath(path), what: "differs from the commit" }));

@@ -45,6 +45,18 @@ export class SafeFolder {
     this.#checked.add(path);
   }
 
+  /** The path, where every folder above it is a real one; undefined where it is not to be touched, or not there. */
+  find(path: string): string | Buffer | undefined {
+    const parent = parentOf(path);
+    if (!this.#checked.has(parent)) {
+      const above = this.find(parent);
+      if (above === undefined || lstatSync(above, { throwIfNoEntry: false })?.isDirectory() !== true) return undefined;
+      this.#checked.add(parent);
+    }
+    const full = encodePath(`${this.root}/${path}`);
+    return lstatSync(full, { throwIfNoEntry: false }) === undefined ? undefined : full;
+  }
+
   exists(path: string): boolean {
     return lstatSync(encodePath(`${this.root}/${path}`), { throwIfNoEntry: false }) !== undefined;
   }

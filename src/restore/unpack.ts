@@ -13,6 +13,8 @@ export interface UnpackRequest {
   readonly files: ReadonlyMap<string, FileEntry>;
   /** False: a path that exists is left as it is (a tracked file of the commit has it). */
   readonly replaces: boolean;
+  /** Names that are not wanted and hold the bytes of one that is: to that one, which is written in their place. */
+  readonly holders?: ReadonlyMap<string, string>;
 }
 
 /** Files of 64 KiB and more may come as patches to an earlier version; see docs/format.md. */
@@ -25,9 +27,13 @@ export class Unpacker {
   /** Entry paths that stood in the target before us, or could not be placed. */
   readonly skipped = new Set<string>();
   readonly #written = new Set<string>();
+  readonly #holders: ReadonlyMap<string, string>;
+  readonly #heirs: ReadonlySet<string>;
 
   constructor(request: UnpackRequest) {
     this.#request = request;
+    this.#holders = request.holders ?? new Map();
+    this.#heirs = new Set(this.#holders.values());
   }
 
   /** One tarball. Throws `damaged` or `hostile`; the pieces must have been checked on their way. */
@@ -36,7 +42,7 @@ export class Unpacker {
     let sink: Sink | undefined;
     const reader = new TarReader(name, {
       member: (member) => {
-        sink = this.#open(member, patches);
+        sink = this.#open({ ...member, path: this.#nameOf(member.path) }, patches);
       },
       data: (piece) => sink?.write(piece),
       end: () => {
@@ -65,7 +71,7 @@ export class Unpacker {
       this.skipped.add(member.path);
       return undefined;
     }
-    if (member.kind === "hardlink") return this.#link(destination, member);
+    if (member.kind === "hardlink") return this.#heirs.has(member.path) ? undefined : this.#link(destination, member);
     this.#written.add(member.path);
     if (member.kind === "symlink") {
       if (member.target === undefined || member.target === "" || member.target.includes("\0")) {
@@ -79,9 +85,10 @@ export class Unpacker {
   }
 
   #link(destination: Destination, member: TarMember): undefined {
-    const target = destinationOf(member.target ?? "", this.#request.layout);
+    const name = this.#nameOf(member.target ?? "");
+    const target = destinationOf(name, this.#request.layout);
     // Its other name is gone by the last point: then a later tarball of the chain brings this one, or the comparison misses it.
-    if (target === undefined || !this.#written.has(member.target ?? "")) return undefined;
+    if (target === undefined || !this.#written.has(name)) return undefined;
     this.#folder(destination.root).link(destination.path, this.#folder(target.root).at(target.path));
     this.#written.add(member.path);
     return undefined;
@@ -107,7 +114,7 @@ export class Unpacker {
 
   /** Puts the new version together beside the old one, then takes its place. */
   #apply(name: string, patch: Patch): void {
-    const entry = decodePath(patch.path);
+    const entry = this.#nameOf(decodePath(patch.path));
     const wanted = this.#request.files.get(entry);
     const destination = wanted === undefined ? undefined : this.#destination(entry);
     if (wanted === undefined || destination === undefined) return;
@@ -156,6 +163,10 @@ export class Unpacker {
       return undefined;
     }
     return destination;
+  }
+
+  #nameOf(entry: string): string {
+    return this.#holders.get(entry) ?? entry;
   }
 
   #folder(root: string): SafeFolder {

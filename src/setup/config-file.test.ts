@@ -26,7 +26,7 @@ const exclude = () => readFileSync(join(root, ".git/info/exclude"), "utf8");
 describe("writeConfigFile", () => {
   test("writes what readConfigFile reads, and leaves nothing beside", () => {
     writeConfigFile(repository, path(), config);
-    expect(readConfigFile(repository, {})).toEqual({ path: path(), isRemembered: false, exists: true, config, isRemembered: false });
+    expect(readConfigFile(repository, {})).toEqual({ path: path(), exists: true, config, isRemembered: false });
     expect(readdirSync(root).sort()).toEqual([".git", "backup.yaml"]);
   });
 
@@ -66,7 +66,7 @@ describe("writeConfigFile", () => {
 
 describe("readConfigFile", () => {
   test("gives the empty settings where there is no file", () => {
-    expect(readConfigFile(repository, {})).toEqual({ path: path(), isRemembered: false, exists: false, config: emptyConfig, isRemembered: false });
+    expect(readConfigFile(repository, {})).toEqual({ path: path(), exists: false, config: emptyConfig, isRemembered: false });
   });
 
   test("names the file and the line of a mistake", () => {
@@ -85,7 +85,7 @@ describe("readConfigFile", () => {
 
   test("falls back to the settings that were remembered when the file is gone, and says so", () => {
     rememberConfig(repository, config);
-    expect(readConfigFile(repository, {})).toEqual({ path: path(), isRemembered: false, exists: false, config, isRemembered: true });
+    expect(readConfigFile(repository, {})).toEqual({ path: path(), exists: false, config, isRemembered: true });
     writeConfigFile(repository, path(), emptyConfig);
     expect(readConfigFile(repository, {})).toMatchObject({ exists: true, config: emptyConfig, isRemembered: false });
   });

@@ -166,7 +166,10 @@ const staleRefLockMs = 5_000;
 async function outlived(stderr: string): Promise<boolean> {
   const lock = /Unable to create '(.+\.lock)': File exists/.exec(stderr)?.[1];
   if (lock === undefined) return false;
-  const modifiedAt = await stat(lock).then(({ mtimeMs }) => mtimeMs, () => undefined); // gone meanwhile
+  const modifiedAt = await stat(lock).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined,
+  ); // gone meanwhile
   if (modifiedAt !== undefined && Math.abs(Date.now() - modifiedAt) > staleRefLockMs) await rm(lock, { force: true });
   else if (modifiedAt !== undefined) await delay(100);
   return true;

@@ -9,7 +9,7 @@ import { readIdentity } from "../points/identity.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
 import { readRunLog } from "../state/run-log.ts";
 import { type Assessment, assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
-import { planPoint, type PointPlan } from "./point.ts";
+import { type PointPlan, planPoint } from "./point.ts";
 
 export interface Status extends StatusFacts {
   readonly assessment: Assessment;
@@ -50,7 +50,9 @@ async function readPrimary(app: App): Promise<Pick<StatusFacts, "points" | "stor
 
 /** By the run log: a hook's worker has nobody to tell. */
 function readLastFailure(app: App): string | null {
-  const last = readRunLog(app.state.root, 500).findLast(({ event }) => event === "point_made" || event === "point_unchanged" || event === "point_failed");
+  const last = readRunLog(app.state.root, 500).findLast(
+    ({ event }) => event === "point_made" || event === "point_unchanged" || event === "point_failed",
+  );
   return last?.event === "point_failed" ? String(last.facts["message"] ?? "for a reason that was not noted") : null;
 }
 

@@ -1,12 +1,12 @@
 /** Copies and mirrors, brought up to date side by side. */
 import { type App, copyStores, now, primaryStore, random, recoveryTexts } from "../app.ts";
-import type { MirrorOutcome } from "../mirror/outcome.ts";
+import { BackupError } from "../core/errors.ts";
 import type { MirrorCheck } from "../mirror/mirror.ts";
+import type { MirrorOutcome } from "../mirror/outcome.ts";
 import type { CopyOutcome } from "../replicate/replicate.ts";
 import { refuseForeignStore } from "../state/repository-id.ts";
-import type { Store } from "../stores/store.ts";
-import { BackupError } from "../core/errors.ts";
 import { FolderStore } from "../stores/folder.ts";
+import type { Store } from "../stores/store.ts";
 
 export interface SyncOptions {
   /** Try what failed before at once, whatever its turn. */
@@ -15,7 +15,9 @@ export interface SyncOptions {
   readonly onEvent?: (event: SyncEvent) => void;
 }
 
-export type SyncEvent = { readonly kind: "copy"; readonly store: string; readonly done: number; readonly total: number } | { readonly kind: "mirror"; readonly outcome: MirrorOutcome };
+export type SyncEvent =
+  | { readonly kind: "copy"; readonly store: string; readonly done: number; readonly total: number }
+  | { readonly kind: "mirror"; readonly outcome: MirrorOutcome };
 
 export interface SyncResult {
   readonly copies: readonly CopyOutcome[];
@@ -36,8 +38,16 @@ export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptio
   const primary = primaryStore(app);
   const copies = await copyStores(app);
   if (copies.length === 0) return [];
-  const [{ replicate }, { readIdentity }, { acquireLock }] = await Promise.all([import("../replicate/replicate.ts"), import("../points/identity.ts"), import("../state/lock.ts")]);
-  await using _lock = await acquireLock(`${app.state.copies}.lock`, { purpose: "copying points", waitMs: 60_000, ...(signal === undefined ? {} : { signal }) });
+  const [{ replicate }, { readIdentity }, { acquireLock }] = await Promise.all([
+    import("../replicate/replicate.ts"),
+    import("../points/identity.ts"),
+    import("../state/lock.ts"),
+  ]);
+  await using _lock = await acquireLock(`${app.state.copies}.lock`, {
+    purpose: "copying points",
+    waitMs: 60_000,
+    ...(signal === undefined ? {} : { signal }),
+  });
   for (const copy of copies) if (copy instanceof FolderStore) await copy.clearLeftovers(now());
   const outcomes = await replicate({
     primary,
@@ -76,7 +86,9 @@ export async function syncMirrors(app: App, { force, signal, onEvent }: SyncOpti
     random,
     force,
     ...(signal === undefined ? {} : { signal }),
-    ...(onEvent === undefined ? {} : { onEvent: (event) => (event.kind === "mirror_done" ? onEvent({ kind: "mirror", outcome: event.outcome }) : undefined) }),
+    ...(onEvent === undefined
+      ? {}
+      : { onEvent: (event) => (event.kind === "mirror_done" ? onEvent({ kind: "mirror", outcome: event.outcome }) : undefined) }),
   });
   for (const { remote, status, kept, message } of outcomes) app.log.write("mirror", { remote, status, kept: kept.length, message });
   return outcomes;

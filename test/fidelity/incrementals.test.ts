@@ -71,7 +71,7 @@ describe("random histories", () => {
       const state = repositoryState(repo.path);
       const { manifest, problems } = await safe.point();
       expect(problems).toEqual([]);
-      if (count % 2 === 0 || count > 20) marks.push({ id: manifest.id, does: `${count}: ${wanted.does}`, state });
+      if (count % 3 === 0 || count > 26) marks.push({ id: manifest.id, does: `${count}: ${wanted.does}`, state });
     }
     const points = await safe.points();
     expect(Math.max(...points.map(({ level }) => level))).toBeLessThan(8);
@@ -99,7 +99,7 @@ test("forty points cross the merges of the ladder, and no chain is longer than e
   const points = await safe.points();
   expect(points).toHaveLength(40);
   expect(Math.max(...points.map(({ level }) => level))).toBe(7);
-  for (const { id, tree } of marks.filter((_, i) => i % 6 === 0 || i > 35)) {
+  for (const { id, tree } of marks.filter((_, i) => i % 8 === 0 || i > 37)) {
     const { target } = await safe.restore(id);
     expect(snapshotTree(target, { exclude: [".git"] })).toEqual(tree);
     rmSync(target, { recursive: true });

@@ -1,6 +1,7 @@
 /** Repositories out of the ordinary: each comes back equal, or says in its problems what is missing. */
 import { execFileSync } from "node:child_process";
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -314,6 +315,22 @@ describe("the folder's own name", () => {
     const run = (): string => execFileSync("sh", ["-c", script, "sh", dir.path, process.execPath, programs.holdfast], { encoding: "utf8", stdio: "pipe" });
     expect(run).toThrow(/not (?:valid )?UTF-8/i);
   });
+});
+
+const otherVolume = ["/dev/shm", "/run/shm"].find((path) => existsSync(path) && statSync(path).dev !== statSync(tmpdir()).dev);
+
+test.skipIf(otherVolume === undefined)("a store on another volume than the repository", async () => {
+  using repo = upstream();
+  const folder = mkdtempSync(join(otherVolume ?? "", "store-"));
+  try {
+    using safe = await protect(repo.path, folder);
+    const before = repositoryState(repo.path);
+    expect((await safe.point()).problems).toEqual([]);
+    expect(repositoryState((await safe.restore()).target)).toEqual(before);
+    expect(repo.git("count-objects", "-v")).toContain("garbage: 0");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("from a folder below, and through a symlink to the repository", async () => {

@@ -39,7 +39,9 @@ export async function journey(root: string, options: JourneyOptions = {}): Promi
       const state = repositoryState(root, options);
       const objects = options.ignoreObjects === true ? [] : allObjects(root);
       const made = await safe.point(wish);
-      expect([...new Set(made.problems.map(({ code }) => code))], `${name}: problems ${JSON.stringify(made.problems)}`).toEqual(options.problems ?? []);
+      expect([...new Set(made.problems.map(({ code }) => code))], `${name}: problems ${JSON.stringify(made.problems)}`).toEqual(
+        options.problems ?? [],
+      );
       expect(made.manifest.consistent).toBe(made.problems.length === 0);
       marks.push({ name, id: made.manifest.id, state, objects });
       return made;

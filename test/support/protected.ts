@@ -16,7 +16,7 @@ import { writeIdentity } from "../../src/points/identity.ts";
 import { type ResolveRequest, resolve } from "../../src/restore/resolve.ts";
 import { type RestoreResult, restore } from "../../src/restore/restore.ts";
 import { createStoreFolder, FolderStore } from "../../src/stores/folder.ts";
-import { tempDir } from "./repo.ts";
+import { type TempDir, tempDir } from "./repo.ts";
 
 export type MadePoint = Extract<PointResult, { status: "made" }>;
 
@@ -39,10 +39,16 @@ export interface Restored extends RestoreResult {
   readonly explanation: string;
 }
 
-/** `root`: a worktree, or a bare repository. Opened anew for every point, as each run of the program does. */
-export async function protect(root: string): Promise<ProtectedRepository> {
+/**
+ * `root`: a worktree, or a bare repository. Opened anew for every point, as each run of the program does.
+ * `storeFolder`: where the store shall be; the caller removes it.
+ */
+export async function protect(root: string, storeFolder?: string): Promise<ProtectedRepository> {
   const dir = tempDir();
-  const storeFolder = join(dir.path, "store");
+  return protectInto(root, dir, storeFolder ?? join(dir.path, "store"));
+}
+
+async function protectInto(root: string, dir: TempDir, storeFolder: string): Promise<ProtectedRepository> {
   await createStoreFolder(storeFolder);
   const store = new FolderStore("local", storeFolder);
   await writeIdentity(store, { format: 1, repository: "6f1a9c52-3b77-4c0e-9d5f-0a4f5b8c7e21", name: "test", created: "2026-01-01T00:00:00.000Z" });

@@ -60,7 +60,9 @@ function gitFilesOf(gitDir: string, exclude: (path: string) => boolean): Record<
   if (!existsSync(gitDir)) return {};
   const elsewhere = /^(?:objects|refs|packed-refs|reftable|holdfast|holdfast-restored|hooks|config|config\.worktree|gitdir|commondir|worktrees)$/;
   const entries = snapshotTree(gitDir, { exclude: (path) => elsewhere.test(path) || exclude(path) });
-  return Object.fromEntries(entries.filter(({ type }) => type !== "folder").map(({ path, mode, sha256, target }) => [path, `${mode} ${sha256 ?? target}`]));
+  return Object.fromEntries(
+    entries.filter(({ type }) => type !== "folder").map(({ path, mode, sha256, target }) => [path, `${mode} ${sha256 ?? target}`]),
+  );
 }
 
 /** Output as latin1, so that no byte of a name is lost; what git refuses to say is an empty answer. */

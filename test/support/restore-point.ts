@@ -10,7 +10,13 @@ import type { Store } from "../../src/stores/store.ts";
  * Restores `point` into `scratch`, hands the folder to `look`, and removes it. Throws where the restored files differ
  * from the point's own inventory.
  */
-export async function restorePoint<T>(store: Store, catalogue: readonly Manifest[], point: Manifest, scratch: string, look: (target: string) => T): Promise<T> {
+export async function restorePoint<T>(
+  store: Store,
+  catalogue: readonly Manifest[],
+  point: Manifest,
+  scratch: string,
+  look: (target: string) => T,
+): Promise<T> {
   const target = join(scratch, `restored-${point.id}`);
   try {
     const { comparison } = await restore({ plan: planMoment(point, catalogue, []), store, target });

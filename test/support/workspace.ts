@@ -1,8 +1,8 @@
 /** A repository that is protected by the built program, in a folder of its own with its store beside it. */
 import { join } from "node:path";
 import { expect } from "vitest";
-import { readCatalogue } from "../../src/points/catalogue.ts";
 import type { Manifest } from "../../src/core/manifest.ts";
+import { readCatalogue } from "../../src/points/catalogue.ts";
 import { FolderStore } from "../../src/stores/folder.ts";
 import { type CliOptions, type CliResult, runCli } from "./cli.ts";
 import { gitRepo, type TempDir, type TestRepo, tempDir } from "./repo.ts";
@@ -30,7 +30,11 @@ export interface WorkspaceOptions {
   readonly isProtected?: boolean;
 }
 
-export async function workspace({ files = { "a.txt": "one\n" }, init = ["--no-hooks"], isProtected = true }: WorkspaceOptions = {}): Promise<Workspace> {
+export async function workspace({
+  files = { "a.txt": "one\n" },
+  init = ["--no-hooks"],
+  isProtected = true,
+}: WorkspaceOptions = {}): Promise<Workspace> {
   const dir = tempDir();
   const repo = gitRepo(files);
   const store = join(dir.path, "store");
@@ -67,4 +71,3 @@ export async function workspace({ files = { "a.txt": "one\n" }, init = ["--no-ho
   if (code !== 0) throw new Error(`init ended with ${code}: ${stderr}`);
   return self;
 }
-

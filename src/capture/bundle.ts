@@ -9,7 +9,7 @@ import { createReadStream, readdirSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ArtifactWriter } from "../archive/artifact-file.ts";
-import { partialClone, type Problem, type RefEntry } from "../core/contents.ts";
+import { type Problem, partialClone, type RefEntry } from "../core/contents.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import type { Artifact } from "../core/manifest.ts";
 import { findObjects } from "../git/refs.ts";
@@ -156,10 +156,13 @@ export async function packEverything({ repository, signal }: Pick<BundleRequest,
   await mkdir(join(folder, "pack"), { recursive: true });
   const run = async (args: readonly string[], input: string): Promise<string | undefined> => {
     const options = signal === undefined ? {} : { signal };
-    const output = await gitText(["--git-dir", repository.commonDir, "pack-objects", "-q", "--delta-base-offset", ...args, join(folder, "pack/pack")], {
-      input,
-      ...options,
-    });
+    const output = await gitText(
+      ["--git-dir", repository.commonDir, "pack-objects", "-q", "--delta-base-offset", ...args, join(folder, "pack/pack")],
+      {
+        input,
+        ...options,
+      },
+    );
     const sum = output.trim();
     return /^[0-9a-f]+$/.test(sum) ? `pack/pack-${sum}` : undefined;
   };

@@ -73,17 +73,19 @@ async function captureBeside(request: CaptureRequest, startBeside: <Value>(work:
   const mayBeUnchanged =
     footing.kind !== "full" && known !== undefined && facts === known.facts && filePlan.newlyGone.length === 0 && areRefsAsKnown(observation, known);
   if (mayBeUnchanged && filePlan.files.every(({ file, status }) => status !== "changed" || isIndexFile(file.path))) return { status: "unchanged" };
-  const bundle = startBeside(writeBundle({
-    repository,
-    folder: request.spool,
-    id: request.id,
-    refs: observation.refs,
-    head: observation.worktrees[0]?.oid ?? null,
-    tips: observation.tips,
-    base: pack === undefined ? baseOf(request) : { pack },
-    refsChanged: refPlan.changed.length + refPlan.gone.length > 0,
-    ...limits,
-  }));
+  const bundle = startBeside(
+    writeBundle({
+      repository,
+      folder: request.spool,
+      id: request.id,
+      refs: observation.refs,
+      head: observation.worktrees[0]?.oid ?? null,
+      tips: observation.tips,
+      base: pack === undefined ? baseOf(request) : { pack },
+      refsChanged: refPlan.changed.length + refPlan.gone.length > 0,
+      ...limits,
+    }),
+  );
   const files = await captureFiles({ ...request, plan: filePlan });
   const git = await bundle;
   if (mayBeUnchanged && files.changed === 0) return { status: "unchanged" };

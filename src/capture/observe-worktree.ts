@@ -212,7 +212,8 @@ class Collector implements Finding {
   }
 
   #touchParents(path: string): void {
-    for (let folder = parentOf(path); folder !== "" && !this.#folders.has(folder); folder = parentOf(folder)) this.#folders.set(folder, this.#isBelowClosed(folder));
+    for (let folder = parentOf(path); folder !== "" && !this.#folders.has(folder); folder = parentOf(folder))
+      this.#folders.set(folder, this.#isBelowClosed(folder));
   }
 
   /** Of an ignored folder only what was chosen is in the point: it is not looked into for more. */
@@ -225,7 +226,8 @@ class Collector implements Finding {
   #isUnsafe(path: string): boolean {
     const top = path.split("/", 1)[0] ?? "";
     if (!isGitName(top)) return false;
-    if (!this.#reported.has(top)) this.problems.push({ code: "unsupported", path: this.#named(top), message: "a name that stands for .git on other systems is not restored" });
+    if (!this.#reported.has(top))
+      this.problems.push({ code: "unsupported", path: this.#named(top), message: "a name that stands for .git on other systems is not restored" });
     this.#reported.add(top);
     return true;
   }

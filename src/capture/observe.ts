@@ -79,7 +79,11 @@ function virtualFiles(
 function repositoryProblems(repository: Repository, broken: readonly string[]): Problem[] {
   const problems: Problem[] = broken.map((name) => ({ code: "missing_objects", path: name, message: "the ref points to nothing" }));
   if (repository.worktrees[0]?.root === null && !repository.isBare) {
-    problems.push({ code: "unsupported", path: ".", message: "the main worktree lies apart from its git directory and is not found from here; make points from inside it" });
+    problems.push({
+      code: "unsupported",
+      path: ".",
+      message: "the main worktree lies apart from its git directory and is not found from here; make points from inside it",
+    });
   }
   if (repository.usesReftable) problems.push({ code: "unsupported", path: "logs", message: "reflogs of the reftable format are not captured yet" });
   return problems;

@@ -28,7 +28,10 @@ export interface Finding {
 }
 
 /** What of a file's status matters here; Node's own object is five times as large, and there may be 100,000 of them. */
-export type FileStat = Pick<BigIntStats, "size" | "mode" | "mtimeNs" | "ctimeNs" | "ino" | "dev" | "nlink" | "blocks" | "isFile" | "isDirectory" | "isSymbolicLink">;
+export type FileStat = Pick<
+  BigIntStats,
+  "size" | "mode" | "mtimeNs" | "ctimeNs" | "ino" | "dev" | "nlink" | "blocks" | "isFile" | "isDirectory" | "isSymbolicLink"
+>;
 
 /** The status of a path, or undefined when there is nothing (any more). */
 export function statOf(path: string): FileStat | undefined {

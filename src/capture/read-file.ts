@@ -107,11 +107,7 @@ function isFresh(ctimeNs: bigint, startedMs: number): boolean {
 /** Never through a symlink that came in the meantime, never waiting on a fifo that did. */
 const openFlags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-async function readOnce<T>(
-  path: string,
-  expected: FileStat,
-  read: (descriptor: number, stat: FileStat) => T | Promise<T>,
-): Promise<ReadOutcome<T>> {
+async function readOnce<T>(path: string, expected: FileStat, read: (descriptor: number, stat: FileStat) => T | Promise<T>): Promise<ReadOutcome<T>> {
   let descriptor: number;
   try {
     descriptor = openSync(encodePath(path), openFlags);

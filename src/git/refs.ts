@@ -45,7 +45,11 @@ export function oidsInState(text: string): string[] {
 }
 
 /** The type of each object that is there; those that are not are absent from the map. No lazy fetching. */
-export async function findObjects(commonDir: string, oids: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Map<string, string>> {
+export async function findObjects(
+  commonDir: string,
+  oids: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Map<string, string>> {
   if (oids.length === 0) return new Map();
   const input = `${oids.join("\n")}\n`;
   const output = await gitText(["--git-dir", commonDir, "cat-file", "--batch-check=%(objectname) %(objecttype)"], { input, env });

@@ -104,7 +104,10 @@ async function listWorktrees(cwd: string, commonDir: string, isBare: boolean): P
  */
 async function mainRoot(cwd: string, commonDir: string, listed: string | undefined): Promise<string | null> {
   const own = await gitFind(["rev-parse", "--absolute-git-dir"], { cwd }).catch(() => undefined);
-  const here = own !== undefined && realpathSync(own) === commonDir ? await gitFind(["rev-parse", "--show-toplevel"], { cwd }).catch(() => undefined) : undefined;
+  const here =
+    own !== undefined && realpathSync(own) === commonDir
+      ? await gitFind(["rev-parse", "--show-toplevel"], { cwd }).catch(() => undefined)
+      : undefined;
   if (here !== undefined && here !== "") return here;
   const fromConfig = await gitFind(["config", "--file", join(commonDir, "config"), "core.worktree"]);
   if (fromConfig !== undefined) return realpathSync(join(commonDir, fromConfig.startsWith("/") ? "/" : ".", fromConfig));

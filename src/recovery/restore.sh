@@ -1,1 +1,419 @@
 #!/bin/sh
+# Brings a repository back from the points in this folder. Holdfast is not needed:
+# git, tar, zstd and sha256sum are, and a shell.
+#
+#   sh restore.sh [--list] [POINT|latest] [DIR]
+#
+# What it does, and what you could do by hand (RECOVERY.md has the commands):
+#   1. finds the point's manifest and the chain of points that it builds on
+#   2. checks the sha256 of everything that it reads
+#   3. unpacks the tarballs in order, oldest first, into a staging folder
+#   4. makes a new repository and adds the bundles in order, then sets the refs
+#   5. checks out the tracked files, and puts the files of the tarballs over them
+#   6. sets modes and times, and lets git check the result
+# It writes into DIR (new or empty) and DIR.worktrees, and nowhere else. Configuration and hooks of the old
+# repository can run commands; they are kept in .git/holdfast-restored and not put to work.
+set -eu
+LC_ALL=C
+export LC_ALL
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_COMMON_DIR GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_PREFIX GIT_CONFIG GIT_NAMESPACE
+HOLDFAST_ACTIVE=1
+export HOLDFAST_ACTIVE
+umask 022
+
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  if [ -n "${2-}" ]; then printf 'hint: %s\n' "$2" >&2; fi
+  exit 1
+}
+
+say() { printf '%s\n' "$1"; }
+
+# Our git: no hooks, no housekeeping, no monitor that a configuration could name.
+quiet_git() { git -c core.hooksPath=/dev/null -c core.fsmonitor=false -c gc.auto=0 -c maintenance.auto=false -c advice.detachedHead=false -c core.logAllRefUpdates=false "$@"; }
+
+sum_of() { if command -v sha256sum >/dev/null 2>&1; then sha256sum <"$1"; else shasum -a 256 <"$1"; fi | cut -d' ' -f1; }
+
+check_tools() {
+  missing=
+  for tool in git tar zstd sed awk sort head tail xargs touch chmod find mktemp tr; do command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"; done
+  command -v sha256sum >/dev/null 2>&1 || command -v shasum >/dev/null 2>&1 || missing="$missing sha256sum"
+  [ -z "$missing" ] || fail "these programs are missing:$missing" "install them with the system's package manager and run this again"
+}
+
+# --- points and manifests: one field a line -------------------------------------------------------------------------
+
+list_points() {
+  for manifest in "$store"/[0-9]*/*.json; do
+    id=${manifest##*/}
+    id=${id%.json}
+    case $id in
+      [0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]T[0-9][0-9][0-9][0-9][0-9][0-9]Z-[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]) say "$id" ;;
+    esac
+  done | sort
+}
+
+manifest_of() { printf '%s/%s/%s.json' "$store" "$(printf '%s' "$1" | cut -c1-8)" "$1"; }
+
+field() { sed -n "s/^  \"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$(manifest_of "$1")"; }
+
+find_point() {
+  points=$(list_points)
+  [ -n "$points" ] || fail "there is no point in $store" "is this the folder of a store? it has folders such as 20261121"
+  if [ "$1" = latest ]; then
+    printf '%s\n' "$points" | tail -n 1
+    return
+  fi
+  case $1 in *[!0-9A-Za-z-]*) fail "$1 is not a point" "sh restore.sh --list" ;; esac
+  found=$(printf '%s\n' "$points" | grep "^$1" || :)
+  [ -n "$found" ] || fail "there is no point $1 in $store" "sh restore.sh --list"
+  [ "$(printf '%s\n' "$found" | wc -l)" -eq 1 ] || fail "$1 fits several points" "give more characters: sh restore.sh --list"
+  say "$found"
+}
+
+# The points to read, oldest first.
+chain_of() {
+  at=$1
+  chain=
+  steps=0
+  while [ "$at" != null ]; do
+    [ -f "$(manifest_of "$at")" ] || fail "the point needs $at, which is not here" "look for another copy of the store"
+    format=$(field "$at" format)
+    [ "$format" = 1 ] || fail "point $at has format ${format:-none}, this script reads format 1" "use the restore.sh of a newer copy of the store"
+    [ "$(field "$at" id)" = "$at" ] || fail "the manifest of $at is damaged" "look for another copy of the store"
+    chain="$at $chain"
+    at=$(field "$at" base)
+    steps=$((steps + 1))
+    [ "$steps" -le 64 ] || fail "the chain of points does not end" "look for another copy of the store"
+  done
+  say "$chain"
+}
+
+# Sets `file` to the artifact of this kind, whole and checked; to nothing where the point has none.
+fetch() {
+  file=
+  name=$1.$2
+  line=$(grep "^    {\"name\":\"$name\"," "$(manifest_of "$1")" || :)
+  if [ -z "$line" ]; then
+    if grep -q "^    {\"name\":\"$name.age\"," "$(manifest_of "$1")"; then fail "$name is encrypted" "age -d with your key, first"; fi
+    return 0
+  fi
+  wanted=$(printf '%s' "$line" | sed 's/.*"sha256":"\([0-9a-f]*\)".*/\1/')
+  file=$store/$(printf '%s' "$1" | cut -c1-8)/$name
+  if [ ! -f "$file" ] && [ -f "$file.part001" ]; then
+    cat "$file".part[0-9][0-9][0-9]* >"$work/joined"
+    file=$work/joined
+  fi
+  [ -f "$file" ] || fail "$name is missing" "look for another copy of the store"
+  [ "$(sum_of "$file")" = "$wanted" ] || fail "$name is damaged: its sha256 is not the one in the manifest" "look for another copy of the store, or an older point"
+}
+
+# --- staging: the tarballs, oldest first -----------------------------------------------------------------------------
+
+# No path that a store names may lead out of the staging folder.
+check_names() {
+  if tr '\0' '\n' <"$1" | grep -Eq '(^/|^\.\.$|^\.\./|/\.\./|/\.\.$)'; then fail "the point names a path outside of its folder" "do not trust this store"; fi
+}
+
+# True when nothing above $2 in the folder $1 is a symlink.
+is_inside() {
+  above=$2
+  while [ "$above" != "${above%/*}" ]; do
+    above=${above%/*}
+    if [ -L "$1/$above" ]; then return 1; fi
+  done
+}
+
+unpack() {
+  fetch "$1" tar.zst
+  [ -n "$file" ] || return 0
+  zstd -q -d -c "$file" >"$work/tar" || fail "$1.tar.zst does not decompress" "look for another copy of the store"
+  tar -tf "$work/tar" >"$work/names" || fail "$1.tar.zst is not a tar" "look for another copy of the store"
+  check_names "$work/names"
+  if sed 's,/.*,,' "$work/names" | grep -Evqx 'untracked|modified|git|folder|worktrees|patches|deleted|times'; then
+    fail "$1.tar.zst holds something that no backup writes" "do not trust this store"
+  fi
+  if grep -qx deleted "$work/names"; then
+    tar -xf "$work/tar" -C "$work" deleted
+    check_names "$work/deleted"
+    (cd "$stage" && xargs -0 rm -rf -- <"$work/deleted")
+    # A folder that is a file now: what is left of it is empty.
+    for area in "$stage"/untracked "$stage"/modified "$stage"/worktrees/*/untracked "$stage"/worktrees/*/modified; do
+      if [ -d "$area" ]; then find "$area" -depth -type d -exec rmdir {} + 2>/dev/null || :; fi
+    done
+  fi
+  tar -xpf "$work/tar" -C "$stage" --no-same-owner
+  if [ -f "$stage/times" ]; then cat "$stage/times" >>"$work/times"; fi
+  rm -f "$stage/times" "$stage/deleted"
+  for patch in "$stage"/patches/*; do
+    if [ -d "$patch" ]; then apply_patch "$patch"; fi
+  done
+  rm -rf "$stage/patches" "$work/joined"
+}
+
+# The new version of a large file: ranges of the old one, and new bytes.
+apply_patch() {
+  path=$(cat "$1/path" && printf x)
+  path=${path%x}
+  case /$path/ in */../* | //*) fail "a patch names a path outside of its folder" "do not trust this store" ;; esac
+  target=$stage/$path
+  if ! is_inside "$stage" "$path" || [ -L "$target" ] || [ ! -f "$target" ]; then fail "a patch has no file to change" "look for another copy of the store"; fi
+  cp -p "$1/data" "$work/patched"
+  : >"$work/patched"
+  while read -r from offset length; do
+    case $from in
+      base) tail -c "+$((offset + 1))" "$target" | head -c "$length" >>"$work/patched" ;;
+      data) tail -c "+$((offset + 1))" "$1/data" | head -c "$length" >>"$work/patched" ;;
+    esac
+  done <"$1/steps"
+  touch -r "$1/data" "$work/patched"
+  mv -f "$work/patched" "$target"
+}
+
+# --- history ---------------------------------------------------------------------------------------------------------
+
+add_bundles() {
+  for id in $chain; do
+    fetch "$id" bundle
+    if [ -z "$file" ]; then continue; fi
+    quiet_git --git-dir "$git_dir" bundle unbundle "$file" >/dev/null || fail "git does not take the bundle of $id" "look for another copy of the store"
+    # Its header lists every ref as it was; `git bundle list-heads` prints the same.
+    sed -n '/^$/q;s/^\([0-9a-f]\{40,64\}\) \(refs\/.*\)$/\1 \2/p' "$file" >"$work/refs"
+    rm -f "$work/joined"
+  done
+}
+
+set_refs() {
+  [ -s "$work/refs" ] || return 0
+  cut -d' ' -f1 "$work/refs" | quiet_git --git-dir "$git_dir" cat-file --batch-check='%(objectname) %(objecttype)' | awk '$2 == "missing" { print $1 }' >"$work/missing"
+  awk -v list="$work/missing" 'BEGIN { while ((getline oid < list) > 0) missing[oid] = 1 } !($1 in missing) { print "create " $2 " " $1 }' "$work/refs" >"$work/updates"
+  symrefs=$stage/git/holdfast-symrefs
+  if [ -f "$symrefs" ]; then
+    awk -v list="$symrefs" 'BEGIN { while ((getline line < list) > 0) { split(line, part, " "); symbolic[part[1]] = 1 } } !($2 in symbolic)' "$work/updates" >"$work/direct"
+    mv "$work/direct" "$work/updates"
+  fi
+  quiet_git --git-dir "$git_dir" update-ref --stdin <"$work/updates"
+  if [ -f "$symrefs" ]; then while read -r name target; do quiet_git --git-dir "$git_dir" symbolic-ref "$name" "$target"; done <"$symrefs"; fi
+  if [ -s "$work/missing" ]; then say "note: some refs point to objects that the point does not hold; they are left out"; fi
+}
+
+# --- configuration: only what cannot run a command -------------------------------------------------------------------
+
+harmless='^(core\.(repositoryformatversion|filemode|bare|logallrefupdates|ignorecase|precomposeunicode|symlinks|autocrlf|eol|safecrlf|sparsecheckout|sparsecheckoutcone)|extensions\.(objectformat|partialclone|worktreeconfig)|user\.(name|email)|remote\..*\.(url|pushurl|fetch|push|tagopt|prune|mirror|promisor|partialclonefilter)|branch\..*\.(remote|pushremote|merge|rebase|description)|submodule\..*\.(url|active|branch))$'
+
+is_harmless() {
+  git config --file "$1" --no-includes --name-only --list >"$work/keys" 2>/dev/null || return 1
+  if grep -Eiqv "$harmless" "$work/keys"; then return 1; fi
+  ! git config --file "$1" --no-includes --list | grep -Eiq '(url|pushurl)=((ext|fd)::|-)'
+}
+
+# Keeps a file of a git directory beside, out of git's sight: keep_inert GIT_DIR PATH
+keep_inert() {
+  mkdir -p "$(dirname "$git_dir/holdfast-restored/$2")"
+  cp -pR "$1/$2" "$git_dir/holdfast-restored/$2"
+}
+
+set_config() {
+  captured=$stage/git/config
+  if [ -d "$stage/git/hooks" ]; then keep_inert "$stage/git" hooks; fi
+  [ -f "$captured" ] || return 0
+  keep_inert "$stage/git" config
+  if is_harmless "$captured"; then
+    cp "$captured" "$git_dir/config"
+    return 0
+  fi
+  git config --file "$captured" --no-includes --list | grep -Ei "${harmless%\$}=" | grep -Eiv '^(core\.(repositoryformatversion|bare)|extensions\.)|(url|pushurl)=((ext|fd)::|-)' |
+    while IFS= read -r setting; do git config --file "$git_dir/config" --add "${setting%%=*}" "${setting#*=}" || :; done
+  say "note: settings that can run commands are kept in .git/holdfast-restored/config"
+}
+
+# A repository within the files: its hooks and a configuration that is more than data wait beside.
+tame_nested() {
+  find "$1" -mindepth 2 -type d -name .git -prune >"$work/nested" 2>/dev/null || :
+  while IFS= read -r nested; do
+    if [ -f "$nested/config" ] && ! is_harmless "$nested/config"; then
+      mkdir -p "$nested/holdfast-restored"
+      mv "$nested/config" "$nested/holdfast-restored/config"
+    fi
+    for hook in "$nested"/hooks/*; do
+      case $hook in *.sample | *\*) continue ;; esac
+      mkdir -p "$nested/holdfast-restored/hooks"
+      mv "$hook" "$nested/holdfast-restored/hooks/"
+    done
+    rm -f "$nested/commondir"
+  done <"$work/nested"
+}
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+# Copies a staged folder over another one, never through a symlink: overlay FROM TO
+overlay() {
+  [ -d "$1" ] || return 0
+  (
+    cd "$1"
+    # shellcheck disable=SC2016
+    find . -type d -exec sh -c 'to=$0; for d; do if [ -L "$to/$d" ] || { [ -e "$to/$d" ] && [ ! -d "$to/$d" ]; }; then exit 1; fi; done' "$2" {} + ||
+      fail "the point wants to write through something that is not a folder" "do not trust this store"
+    tar --format=pax -cf - . | (cd "$2" && tar -xpf - --no-same-owner)
+  )
+}
+
+# One worktree: worktree PREFIX ROOT GIT_DIR; PREFIX is "" or worktrees/NAME/
+worktree() {
+  root=$2
+  if [ -f "$3/index" ]; then
+    # As the blobs are: info/attributes comes last and wins. Exit 1 only names paths in conflict.
+    mkdir -p "$git_dir/info"
+    if [ -f "$git_dir/info/attributes" ]; then mv "$git_dir/info/attributes" "$work/attributes"; fi
+    say '* -text -crlf -eol -ident -filter -working-tree-encoding' >"$git_dir/info/attributes"
+    (cd "$root" && quiet_git --git-dir "$3" --work-tree "$root" -c core.autocrlf=false -c core.eol=lf checkout-index -q -a -f 2>/dev/null) || :
+    rm "$git_dir/info/attributes"
+    if [ -f "$work/attributes" ]; then mv "$work/attributes" "$git_dir/info/attributes"; fi
+  fi
+  absent=$stage/${1}git/holdfast-absent
+  if [ -f "$absent" ]; then
+    check_names "$absent"
+    (cd "$root" && xargs -0 rm -f -- <"$absent")
+  fi
+  if [ -d "$stage/${1}untracked/.git" ] || [ -d "$stage/${1}modified/.git" ]; then fail "the point wants to write into .git" "do not trust this store"; fi
+  if [ -d "$stage/${1}untracked" ]; then tame_nested "$stage/${1}untracked"; fi
+  overlay "$stage/${1}folder" "$root"
+  # A tracked path that is of another kind now must make way.
+  if [ -d "$stage/${1}modified" ]; then
+    # shellcheck disable=SC2016
+    (cd "$stage/${1}modified" && find . ! -type d -exec sh -c 'to=$0; for f; do if [ -d "$to/$f" ] && [ ! -L "$to/$f" ]; then rmdir "$to/$f" 2>/dev/null || :; fi; done' "$root" {} +)
+  fi
+  overlay "$stage/${1}modified" "$root"
+  overlay "$stage/${1}untracked" "$root"
+}
+
+# Modes and times of what git gave back, and of folders; of several records of a path the last one counts.
+set_times() {
+  [ -f "$work/times" ] || return 0
+  cat >"$work/settle.sh" <<'SETTLE'
+main=$1
+shift
+last=
+for record; do
+  type=${record%% *}; rest=${record#* }
+  mode=${rest%% *}; rest=${rest#* }
+  time=${rest%% *}; entry=${rest#* }
+  root=$main
+  prefix=
+  case $entry in worktrees/*) name=${entry#worktrees/}; name=${name%%/*}; root=$main.worktrees/$name; prefix=worktrees/$name/; entry=${entry#worktrees/*/} ;; esac
+  path=${entry#*/}
+  case /$path/ in */../*) continue ;; esac
+  # Modified or untracked since: its mode and time came with its bytes.
+  if [ "$type" != D ]; then
+    newer=no
+    for area in modified untracked; do if [ -e "$stage/$prefix$area/$path" ] || [ -L "$stage/$prefix$area/$path" ]; then newer=yes; fi; done
+    if [ "$newer" = yes ]; then continue; fi
+  fi
+  above=$path; safe=yes
+  if [ "${path%/*}" != "$last" ]; then
+    while [ "$above" != "${above%/*}" ]; do above=${above%/*}; if [ -L "$root/$above" ]; then safe=no; fi; done
+    if [ "$safe" = yes ]; then last=${path%/*}; else last=; fi
+  fi
+  file=$root/$path
+  [ "$safe" = yes ] || continue
+  case $type in
+    L) if [ -L "$file" ]; then touch -h -d "@$time" "$file"; fi ;;
+    F) if [ -f "$file" ] && [ ! -L "$file" ]; then chmod "$mode" "$file"; touch -d "@$time" "$file"; fi ;;
+    D) if [ -d "$file" ] && [ ! -L "$file" ]; then chmod "$mode" "$file"; touch -d "@$time" "$file"; fi ;;
+  esac
+done
+SETTLE
+  if ! touch -d @1.5 "$work/probe" 2>/dev/null; then
+    say "note: this system's touch cannot set exact times; tracked files and folders have today's"
+    return 0
+  fi
+  export stage
+  xargs -0 -n 200 sh "$work/settle.sh" "$dir" <"$work/times"
+}
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+store=$(cd "$(dirname "$0")" && pwd)
+check_tools
+if [ "${1-}" = --list ]; then
+  list_points
+  exit 0
+fi
+case ${1-} in -*) fail "$1 is not understood" "sh restore.sh [--list] [POINT|latest] [DIR]" ;; esac
+point=$(find_point "${1:-latest}")
+if [ -n "${2-}" ]; then
+  mkdir -p "$2" || fail "cannot make the folder $2"
+  dir=$(cd "$2" && pwd)
+else
+  dir=$(mktemp -d "${TMPDIR:-/tmp}/restored-XXXXXX")
+fi
+[ -z "$(ls -A "$dir")" ] || fail "$dir is not empty" "name a new folder: sh restore.sh $point NEW-FOLDER"
+work=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-XXXXXX")
+trap 'chmod -R u+rwX "$work" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+stage=$work/stage
+mkdir "$stage"
+
+chain=$(chain_of "$point")
+say "Point $point, from $(printf '%s' "$chain" | wc -w | tr -d ' ') points."
+for id in $chain; do unpack "$id"; done
+
+bare=
+if [ -f "$stage/git/config" ] && [ "$(git config --file "$stage/git/config" --no-includes core.bare || :)" = true ]; then bare=--bare; fi
+format=sha1
+for id in $chain; do
+  fetch "$id" bundle
+  if [ -n "$file" ] && head -c 100 "$file" | grep -aq '^@object-format=sha256'; then format=sha256; fi
+  rm -f "$work/joined"
+done
+quiet_git -c init.defaultBranch=main init -q ${bare:+"$bare"} --template= --object-format="$format" "$dir"
+git_dir=$dir/.git
+if [ -n "$bare" ]; then git_dir=$dir; fi
+if [ -f "$stage/git/shallow" ]; then cp "$stage/git/shallow" "$git_dir/shallow"; fi
+: >"$work/refs"
+add_bundles
+set_refs
+for forbidden in objects refs packed-refs reftable commondir gitdir; do
+  if [ -e "$stage/git/$forbidden" ] || [ -L "$stage/git/$forbidden" ]; then fail "the point wants to write .git/$forbidden" "do not trust this store"; fi
+done
+set_config
+if [ -d "$stage/git" ]; then
+  mkdir "$work/plain"
+  (cd "$stage/git" && tar --format=pax -cf - --exclude=./config --exclude=./config.worktree --exclude=./hooks --exclude='./holdfast-*' --exclude='./modules/*/config' --exclude='./modules/*/hooks' --exclude='./modules/*/commondir' --exclude='./worktrees/*/gitdir' --exclude='./worktrees/*/commondir' --exclude='./worktrees/*/config.worktree' .) |
+    (cd "$work/plain" && tar -xpf - --no-same-owner)
+  if [ -n "$(find "$work/plain" -type l | head -n 1)" ]; then find "$work/plain" -type l -exec rm -f {} +; fi
+  overlay "$work/plain" "$git_dir"
+fi
+if [ -z "$bare" ]; then worktree "" "$dir" "$git_dir"; fi
+
+names=
+if [ -f "$work/times" ]; then names=$(tr '\0' '\n' <"$work/times" | sed -n 's,^[FDL] [0-7]* [^ ]* worktrees/\([^/]*\)/.*,\1,p' | sort -u); fi
+if [ -d "$git_dir/worktrees" ]; then
+  for admin in "$git_dir"/worktrees/*; do
+    name=${admin##*/}
+    case "
+$names
+" in
+      *"
+$name
+"*) ;;
+      *) rm -rf "$admin"; continue ;;
+    esac
+    mkdir -p "$dir.worktrees/$name"
+    say "$dir.worktrees/$name/.git" >"$admin/gitdir"
+    say "../.." >"$admin/commondir"
+    say "gitdir: $admin" >"$dir.worktrees/$name/.git"
+    worktree "worktrees/$name/" "$dir.worktrees/$name" "$admin"
+    say "Linked worktree: $dir.worktrees/$name"
+  done
+fi
+set_times
+
+say "Restored into $dir"
+if ! quiet_git --git-dir "$git_dir" fsck --connectivity-only --no-dangling 2>"$work/fsck" >&2; then
+  say "note: git fsck has something to say:"
+  head -n 20 "$work/fsck"
+fi
+if [ -n "$(ls -A "$git_dir/holdfast-restored/hooks" 2>/dev/null)" ]; then
+  say "Hooks of the old repository wait in $git_dir/holdfast-restored/hooks; to take one over: cp -p it into $git_dir/hooks"
+fi

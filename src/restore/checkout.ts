@@ -26,7 +26,10 @@ export async function checkoutRaw({ gitDir, root }: Place, commonDir: string, pa
 /** A clean checkout of a commit, as git does it; on `branch` where that branch is at the commit, else detached. */
 export async function checkoutCommit({ gitDir, root }: Place, oid: string, branch: string | undefined, options: CallOptions = {}): Promise<void> {
   writeFileSync(join(gitDir, "HEAD"), branch === undefined ? `${oid}\n` : `ref: ${branch}\n`);
-  await git(["--git-dir", gitDir, "--work-tree", root, "-c", "core.sparseCheckout=false", "read-tree", "--reset", "-u", oid], { cwd: root, ...options });
+  await git(["--git-dir", gitDir, "--work-tree", root, "-c", "core.sparseCheckout=false", "read-tree", "--reset", "-u", oid], {
+    cwd: root,
+    ...options,
+  });
 }
 
 /** Nothing in info/attributes overrules the worktree's .gitattributes but info/attributes, which comes last and wins. */

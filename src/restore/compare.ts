@@ -3,10 +3,10 @@ import { createHash, hash } from "node:crypto";
 import { type BigIntStats, closeSync, constants, existsSync, lstatSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { decodePath, encodePath, printablePath } from "../core/paths.ts";
-import { readHead, readRefs } from "../git/refs.ts";
 import type { IndexEntry } from "../git/index-entries.ts";
-import { microsOf } from "./safe-folder.ts";
+import { readHead, readRefs } from "../git/refs.ts";
 import { type Destination, destinationOf, inertFolder, type TargetLayout } from "./place.ts";
+import { microsOf } from "./safe-folder.ts";
 
 export interface Difference {
   readonly path: string;
@@ -62,7 +62,8 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
       bytes += Number(stat.size);
       inodes.set(entry.path, stat.ino);
     }
-    if (entry.kind === "symlink" && stat.isSymbolicLink() && entry.target !== undefined && readTarget(full) !== entry.target) differ("points elsewhere");
+    if (entry.kind === "symlink" && stat.isSymbolicLink() && entry.target !== undefined && readTarget(full) !== entry.target)
+      differ("points elsewhere");
     // Its other name may come later.
     if (entry.kind === "hardlink") links.push({ path: printablePath(path), target: entry.target ?? "", inode: stat.ino });
     if (area === "tracked") {
@@ -92,12 +93,14 @@ export async function compareRefs(gitDir: string, contents: Contents, broken: Re
     const found = restored.get(ref.name);
     restored.delete(ref.name);
     if (found === undefined && !broken.has(ref.name) && ref.symref === undefined) differences.push({ path: ref.name, what: "is missing" });
-    else if (found !== undefined && (found.oid !== ref.oid || found.symref !== ref.symref)) differences.push({ path: ref.name, what: "points elsewhere" });
+    else if (found !== undefined && (found.oid !== ref.oid || found.symref !== ref.symref))
+      differences.push({ path: ref.name, what: "points elsewhere" });
   }
   for (const name of restored.keys()) differences.push({ path: name, what: "was not there" });
   const head = await readHead(gitDir);
   const captured = contents.worktrees.find((worktree) => worktree.name === "");
-  if (captured !== undefined && (captured.branch !== head.branch || captured.oid !== head.oid)) differences.push({ path: "HEAD", what: "is elsewhere" });
+  if (captured !== undefined && (captured.branch !== head.branch || captured.oid !== head.oid))
+    differences.push({ path: "HEAD", what: "is elsewhere" });
   return differences;
 }
 

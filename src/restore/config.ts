@@ -61,7 +61,8 @@ export async function applyNestedConfig(captured: string, live: string): Promise
   if (!existsSync(captured) || existsSync(live)) return [];
   const settings = await readSettings(captured);
   if (settings === undefined) return ["config"];
-  const isKept = ({ key, value }: { key: string; value: string | undefined }): boolean => isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
+  const isKept = ({ key, value }: { key: string; value: string | undefined }): boolean =>
+    isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
   const kept = settings.filter(isKept);
   if (kept.length === settings.length) {
     await rename(captured, live);

@@ -57,13 +57,17 @@ export async function resolve(request: ResolveRequest): Promise<Resolved> {
 /** Reads a date as git does ("yesterday 18:00", "2 days ago", ISO), in the machine's time zone. */
 export async function parseMoment(text: string): Promise<Date> {
   // git takes any word for "now"; a date has a digit or one of its few words.
-  const isDate = /\d/.test(text) || /\b(now|today|yesterday|noon|midnight|tea|never|last|ago|(mon|tues|wednes|thurs|fri|satur|sun)day|one|two|three)\b/i.test(text);
+  const isDate =
+    /\d/.test(text) ||
+    /\b(now|today|yesterday|noon|midnight|tea|never|last|ago|(mon|tues|wednes|thurs|fri|satur|sun)day|one|two|three)\b/i.test(text);
   const exact = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(exact)) return new Date(exact);
   const output = isDate && !text.startsWith("-") ? await gitText(["rev-parse", `--since=${text}`]) : "";
   const seconds = /--max-age=(\d+)/.exec(output)?.[1];
   if (seconds === undefined) {
-    throw new BackupError("usage", `${JSON.stringify(text)} is not a date`, { hint: 'for example: --at "yesterday 18:00", --at "2 hours ago", --at 2026-11-21T14:30' });
+    throw new BackupError("usage", `${JSON.stringify(text)} is not a date`, {
+      hint: 'for example: --at "yesterday 18:00", --at "2 hours ago", --at 2026-11-21T14:30',
+    });
   }
   return new Date(Number(seconds) * 1000);
 }
@@ -80,7 +84,9 @@ async function resolveCommit(request: ResolveRequest, what: string, asOf: Manife
   const known = await scratch.find(living?.oid ?? what, asOf, living === undefined);
   if (known === undefined) {
     if (living !== undefined) {
-      throw new BackupError("unknown_revision", `commit ${living.oid} is not in any point yet`, { hint: "holdfast backup, then ask again; it is still in this repository" });
+      throw new BackupError("unknown_revision", `commit ${living.oid} is not in any point yet`, {
+        hint: "holdfast backup, then ask again; it is still in this repository",
+      });
     }
     throw new BackupError("unknown_revision", `nothing in the repository or in the store ${request.store.name} is called ${what}`);
   }
@@ -91,7 +97,12 @@ async function resolveCommit(request: ResolveRequest, what: string, asOf: Manife
 }
 
 /** Which point's untracked files belong to a commit: where HEAD was at it, else the nearest in time, never before the first point. */
-async function filesFor(request: ResolveRequest, oid: string, committed: Date, asked: Manifest | undefined): Promise<{ files: Manifest | undefined; words: string }> {
+async function filesFor(
+  request: ResolveRequest,
+  oid: string,
+  committed: Date,
+  asked: Manifest | undefined,
+): Promise<{ files: Manifest | undefined; words: string }> {
   const { filesFrom, catalogue } = request;
   if (filesFrom === "none") return { files: undefined, words: "tracked files alone, as asked" };
   if (filesFrom !== undefined) {
@@ -104,7 +115,8 @@ async function filesFor(request: ResolveRequest, oid: string, committed: Date, a
   const first = catalogue[0];
   if (nearest === undefined || first === undefined) return { files: undefined, words: "no untracked state is known" };
   const atHead = await pointAtHead(request, oid, nearest);
-  if (atHead !== undefined) return { files: atHead, words: `untracked files of point ${describe(atHead)}, when HEAD was at it, ${distance(atHead, committed)} the commit` };
+  if (atHead !== undefined)
+    return { files: atHead, words: `untracked files of point ${describe(atHead)}, when HEAD was at it, ${distance(atHead, committed)} the commit` };
   // A commit's time is that of its whole second.
   if (committed.getTime() + 999 < Date.parse(first.createdAt)) {
     return { files: undefined, words: `no untracked state is known: it is older than the first point (${describe(first)})` };
@@ -140,7 +152,9 @@ async function findCommit(gitDir: string, what: string): Promise<FoundCommit | u
     if (count > 1) throw new BackupError("ambiguous", `${what} fits ${count} objects`, { hint: "give more characters of the commit" });
     return undefined;
   }
-  const name = await gitFind(["--git-dir", gitDir, "rev-parse", "--symbolic-full-name", "--verify", "--quiet", "--end-of-options", what]).catch(() => undefined);
+  const name = await gitFind(["--git-dir", gitDir, "rev-parse", "--symbolic-full-name", "--verify", "--quiet", "--end-of-options", what]).catch(
+    () => undefined,
+  );
   return { oid, branch: name?.startsWith("refs/heads/") === true ? name : undefined };
 }
 

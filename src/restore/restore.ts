@@ -5,18 +5,18 @@ import { type Contents, type FileEntry, partialClone, placeOf } from "../core/co
 import { BackupError, systemCode } from "../core/errors.ts";
 import { findArtifact } from "../core/manifest.ts";
 import { encodePath, printablePath, splitPaths } from "../core/paths.ts";
-import { isOwnHook } from "../hooks/block.ts";
-import { readText } from "../git/refs.ts";
 import { type IndexEntry, readIndex } from "../git/index-entries.ts";
+import { readText } from "../git/refs.ts";
 import { git } from "../git/run.ts";
+import { isOwnHook } from "../hooks/block.ts";
 import { openArtifact, readContents } from "../points/catalogue.ts";
 import type { Store } from "../stores/store.ts";
 import { checkoutCommit, checkoutRaw, smudgeLfs } from "./checkout.ts";
-import { compareFiles, compareRefs, type Comparison } from "./compare.ts";
+import { type Comparison, compareFiles, compareRefs } from "./compare.ts";
 import { applyConfig, applyNestedConfig } from "./config.ts";
 import { fetchObjects, initRepository, writeHead, writeRefs } from "./objects.ts";
-import type { RestorePlan } from "./plan.ts";
 import { destinationOf, inertFolder, type TargetLayout } from "./place.ts";
+import type { RestorePlan } from "./plan.ts";
 import { SafeFolder, settle, touchLink } from "./safe-folder.ts";
 import { listTree } from "./tree.ts";
 import { Unpacker } from "./unpack.ts";
@@ -57,7 +57,8 @@ export async function restore(request: RestoreRequest): Promise<RestoreResult> {
   const result = plan.result === "moment" ? await restoreMoment(request, contents, layout) : await restoreCommit(request, contents, layout);
   if (plan.paths.length > 0) {
     rmSync(layout.gitDir, { recursive: true, force: true });
-    if (listTree(target).next().done === true) throw new BackupError("no_match", `nothing in point ${plan.point.id} matches ${plan.paths.join(", ")}`);
+    if (listTree(target).next().done === true)
+      throw new BackupError("no_match", `nothing in point ${plan.point.id} matches ${plan.paths.join(", ")}`);
   }
   return { target, gitDir: layout.gitDir, worktrees: [...layout.worktrees.values()], problems: contents.problems, ...result };
 }
@@ -85,7 +86,9 @@ async function restoreMoment(request: RestoreRequest, contents: Contents, layout
     const place = { root, gitDir: name === "" ? layout.gitDir : join(layout.gitDir, "worktrees", name) };
     const index = await readIndexOf(place);
     indexes.set(name, index);
-    const clean = index.filter((entry) => entry.stage === 0 && entry.mode !== "160000" && files.has(trackedEntry(name, entry.path))).map((entry) => entry.path);
+    const clean = index
+      .filter((entry) => entry.stage === 0 && entry.mode !== "160000" && files.has(trackedEntry(name, entry.path)))
+      .map((entry) => entry.path);
     await checkoutRaw(place, layout.gitDir, clean, request);
   }
   if (contents.problems.some(({ message }) => message === partialClone)) markPromised(layout.gitDir);
@@ -110,12 +113,21 @@ async function restoreCommit(request: RestoreRequest, contents: Contents, layout
     const { worktree, area } = placeOf(entry);
     return worktree === "" && isBesideCommit(entry) && (area === "git" || (plan.withFiles && plan.selects(entry)));
   };
-  await unpack(request, layout, chooseFiles(contents, (entry) => placeOf(entry).area === "git" && isWanted(entry)), true);
+  await unpack(
+    request,
+    layout,
+    chooseFiles(contents, (entry) => placeOf(entry).area === "git" && isWanted(entry)),
+    true,
+  );
   const { leftOut } = await applyConfig(layout.gitDir);
   onProgress?.("checkout");
   await checkoutCommit({ gitDir: layout.gitDir, root: layout.root }, plan.oid, plan.branch, request);
   const index = await readIndexOf({ gitDir: layout.gitDir, root: layout.root });
-  const smudged = smudgeLfs(layout.gitDir, layout.root, index.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path));
+  const smudged = smudgeLfs(
+    layout.gitDir,
+    layout.root,
+    index.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path),
+  );
   if (plan.paths.length > 0) removeUnselected(layout.root, index, plan.selects);
   onProgress?.("files");
   const tracked = new Set(index.map((entry) => entry.path));
@@ -150,7 +162,12 @@ async function restoreCommit(request: RestoreRequest, contents: Contents, layout
   };
 }
 
-async function unpack({ plan, store, signal }: RestoreRequest, layout: TargetLayout, { files, holders }: ChosenFiles, replaces: boolean): Promise<Unpacker> {
+async function unpack(
+  { plan, store, signal }: RestoreRequest,
+  layout: TargetLayout,
+  { files, holders }: ChosenFiles,
+  replaces: boolean,
+): Promise<Unpacker> {
   const unpacker = new Unpacker({ layout, files, holders, replaces });
   makeFolders(layout, files);
   if (files.size === 0) return unpacker;
@@ -180,7 +197,8 @@ export function prepareTarget(target: string): string {
 function makeLayout(target: string, contents: Contents, plan: RestorePlan): TargetLayout {
   const main = contents.worktrees.find((worktree) => worktree.name === "");
   const isBare = main?.isBare === true && plan.result === "moment";
-  const linked = plan.result === "moment" && plan.paths.length === 0 ? contents.worktrees.filter(({ name, isBare: bare }) => name !== "" && !bare) : [];
+  const linked =
+    plan.result === "moment" && plan.paths.length === 0 ? contents.worktrees.filter(({ name, isBare: bare }) => name !== "" && !bare) : [];
   const beside = `${target}.worktrees`;
   if (linked.length > 0) prepareTarget(beside);
   const worktrees = new Map<string, string>();
@@ -255,7 +273,10 @@ function settlePath(full: string | Buffer, entry: FileEntry): void {
   }
   let descriptor: number;
   try {
-    descriptor = openSync(full, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | (entry.kind === "folder" ? constants.O_DIRECTORY : 0));
+    descriptor = openSync(
+      full,
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | (entry.kind === "folder" ? constants.O_DIRECTORY : 0),
+    );
   } catch {
     return; // of another kind than captured: the comparison says so
   }
@@ -302,7 +323,10 @@ async function readIndexOf({ gitDir, root }: { gitDir: string; root: string }): 
 
 /** `smudged`: their real content stands there, checked against the sha256 in the commit. */
 async function differencesFromCommit(layout: TargetLayout, oid: string, smudged: ReadonlySet<string>): Promise<{ path: string; what: string }[]> {
-  const { stdout } = await git(["--git-dir", layout.gitDir, "--work-tree", layout.root, "diff-index", "--ignore-submodules=all", "--name-only", "-z", oid], { cwd: layout.root });
+  const { stdout } = await git(
+    ["--git-dir", layout.gitDir, "--work-tree", layout.root, "diff-index", "--ignore-submodules=all", "--name-only", "-z", oid],
+    { cwd: layout.root },
+  );
   return splitPaths(stdout)
     .filter((path) => !smudged.has(path))
     .map((path) => ({ path: printablePath(path), what: "differs from the commit" }));
@@ -315,7 +339,8 @@ function removeUnselected(root: string, index: readonly IndexEntry[], selects: (
     rmSync(encodePath(`${root}/${path}`), { force: true });
     for (const folder of ancestors(path)) emptied.add(folder);
   }
-  for (const folder of [...emptied].sort().reverse()) if (listFolder(`${root}/${folder}`).length === 0) rmSync(encodePath(`${root}/${folder}`), { recursive: true, force: true });
+  for (const folder of [...emptied].sort().reverse())
+    if (listFolder(`${root}/${folder}`).length === 0) rmSync(encodePath(`${root}/${folder}`), { recursive: true, force: true });
 }
 
 function ancestors(path: string): string[] {
@@ -340,4 +365,3 @@ function listFolder(path: string): string[] {
     return []; // absent: nothing in it
   }
 }
-

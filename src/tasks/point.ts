@@ -1,14 +1,15 @@
 /** The use cases as the faces call them, with everything wired. This one: points of the living repository. */
-import { statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { join } from "node:path";
 import { type App, dataFolder, folderStores, now, primaryStore, randomSuffix, version } from "../app.ts";
 import type { PointResult } from "../capture/make-point.ts";
-import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { NoteEntry } from "../core/contents.ts";
+import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { PointKind } from "../core/manifest.ts";
 import { readIdentity } from "../points/identity.ts";
-import { writeMetadata } from "../points/metadata.ts";
 import { clearOrphans } from "../points/leftovers.ts";
+import { writeMetadata } from "../points/metadata.ts";
 import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
 import { acquireLock, sweepLock } from "../state/lock.ts";
 import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
@@ -32,7 +33,12 @@ export async function makePointNow(app: App, options: PointOptions): Promise<Poi
     return await makePointLocked(app, options);
   } catch (error) {
     const isInterrupted = options.signal?.aborted === true;
-    if (!isInterrupted) app.log.write("point_failed", { kind: options.kind, code: error instanceof BackupError ? error.code : "internal", message: describeError(error) });
+    if (!isInterrupted)
+      app.log.write("point_failed", {
+        kind: options.kind,
+        code: error instanceof BackupError ? error.code : "internal",
+        message: describeError(error),
+      });
     throw error;
   }
 }
@@ -77,7 +83,8 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     writeFileSync(app.state.catalogued, "");
   }
   const ms = now().getTime() - startedAt.getTime();
-  if (result.status === "made") app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
+  if (result.status === "made")
+    app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
   else app.log.write("point_unchanged", { last: result.last, ms });
   return result;
 }
@@ -85,8 +92,14 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
 /** The spool lies in the store: what a capture could not write, it could not write there, be it our words or git's. */
 function withPlace(error: unknown, store: FolderStore): unknown {
   const code = systemCode(error);
-  const isFull = code === "ENOSPC" || code === "EDQUOT" || (error instanceof BackupError && error.code === "git_failed" && /no space left on device|disk quota exceeded/i.test(error.message));
-  if (isFull) return new BackupError("store_full", `the store ${store.name} (${store.url}) or the repository's own volume is full: ${code ?? "ENOSPC"}`, { cause: error });
+  const isFull =
+    code === "ENOSPC" ||
+    code === "EDQUOT" ||
+    (error instanceof BackupError && error.code === "git_failed" && /no space left on device|disk quota exceeded/i.test(error.message));
+  if (isFull)
+    return new BackupError("store_full", `the store ${store.name} (${store.url}) or the repository's own volume is full: ${code ?? "ENOSPC"}`, {
+      cause: error,
+    });
   if (error instanceof BackupError || code === undefined) return error;
   return new BackupError("io_failed", `the point could not be made: ${describeError(error)}`, { cause: error });
 }
@@ -95,7 +108,8 @@ function withPlace(error: unknown, store: FolderStore): unknown {
 function lockWaitMs(app: App): number {
   const text = settings(configFolder(app.repository), app.environment)["HOLDFAST_LOCK_WAIT"];
   if (text === undefined) return 10 * 60_000;
-  if (!/^\d{1,6}$/.test(text)) throw new BackupError("usage", `HOLDFAST_LOCK_WAIT should be seconds: ${JSON.stringify(text)} is not`, { hint: "HOLDFAST_LOCK_WAIT=60" });
+  if (!/^\d{1,6}$/.test(text))
+    throw new BackupError("usage", `HOLDFAST_LOCK_WAIT should be seconds: ${JSON.stringify(text)} is not`, { hint: "HOLDFAST_LOCK_WAIT=60" });
   return Number(text) * 1000;
 }
 
@@ -106,6 +120,10 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   const cleared = await clearOrphans(store, at);
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
   for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`]) sweepLock(lock);
+  rmSync(join(app.state.root, "packing"), { recursive: true, force: true });
+  for (const name of existsSync(app.state.captureState) ? readdirSync(app.state.captureState) : []) {
+    if (/^known\.\d+$/.test(name)) rmSync(join(app.state.captureState, name), { force: true });
+  }
   writeFileSync(app.state.swept, "");
 }
 
@@ -133,7 +151,12 @@ export async function planPoint(app: App): Promise<PointPlan> {
   const known = new KnownState(app.state.captureState).load();
   if (known === undefined) return { known: false, files: 0, refs: 0, examples: [] };
   const { include, exclude } = app.config;
-  const unsaved = await readUnsaved({ repository: app.repository, policy: new Policy({ include, exclude }), storeFolders: storeFoldersOf(app), known });
+  const unsaved = await readUnsaved({
+    repository: app.repository,
+    policy: new Policy({ include, exclude }),
+    storeFolders: storeFoldersOf(app),
+    known,
+  });
   return { known: true, ...unsaved };
 }
 

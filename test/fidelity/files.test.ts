@@ -19,6 +19,7 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { journey } from "../support/journey.ts";
+import { noise } from "../support/noise.ts";
 import { gitRepo, type TestRepo } from "../support/repo.ts";
 
 /** A path of any bytes, written in latin1. */
@@ -52,7 +53,17 @@ test("untracked and chosen ignored files are in the point, other ignored ones ar
 
 describe("tracked files", () => {
   test("modified, deleted, other mode, other kind; then put right again", async () => {
-    using repo = gitRepo({ edit: "1\n", gone: "1\n", mode: "1\n", "to-link": "1\n", "to-dir": "1\n", "dir/to-file": "1\n", "dir2/a": "1\n", "dir2/b": "1\n", touched: "1\n" });
+    using repo = gitRepo({
+      edit: "1\n",
+      gone: "1\n",
+      mode: "1\n",
+      "to-link": "1\n",
+      "to-dir": "1\n",
+      "dir/to-file": "1\n",
+      "dir2/a": "1\n",
+      "dir2/b": "1\n",
+      touched: "1\n",
+    });
     symlinkSync("edit", join(repo.path, "link"));
     symlinkSync("edit", join(repo.path, "link2"));
     repo.commit();
@@ -172,7 +183,15 @@ describe("bytes that git would convert", () => {
 describe("links", () => {
   test("symlinks: dangling, absolute, to a folder, in a circle, long, of odd bytes", async () => {
     using repo = gitRepo({ a: "1\n", "d/b": "2\n" });
-    const links = { dangling: "no/where", absolute: "/etc/hostname", folder: "d", loop: "loop", up: "../..", "d/to-up": "../a", long: `d/${"x".repeat(1000)}` };
+    const links = {
+      dangling: "no/where",
+      absolute: "/etc/hostname",
+      folder: "d",
+      loop: "loop",
+      up: "../..",
+      "d/to-up": "../a",
+      long: `d/${"x".repeat(1000)}`,
+    };
     for (const [path, target] of Object.entries(links)) symlinkSync(target, join(repo.path, path));
     symlinkSync(Buffer.from("\xff\n", "latin1"), raw(repo, "odd"));
     repo.git("add", "absolute", "folder", "odd");
@@ -227,7 +246,8 @@ describe("folders, modes and times", () => {
     repo.write("tool", "x");
     repo.write("group", "x");
     repo.write("none", "x");
-    for (const [path, mode] of Object.entries({ empty: 0o1777, "nest/of": 0o2750, closed: 0o500, tool: 0o4755, group: 0o2644, none: 0, kept: 0o700 })) chmodSync(join(repo.path, path), mode);
+    for (const [path, mode] of Object.entries({ empty: 0o1777, "nest/of": 0o2750, closed: 0o500, tool: 0o4755, group: 0o2644, none: 0, kept: 0o700 }))
+      chmodSync(join(repo.path, path), mode);
     for (const path of ["empty", "nest/of/empty", "kept"]) utimesSync(join(repo.path, path), 1e9, 1e9 + 0.123456);
     using trip = await journey(repo.path);
     await trip.mark("made");
@@ -243,7 +263,14 @@ describe("folders, modes and times", () => {
 
   test("times: the epoch, before it, far ahead, to the nanosecond", async () => {
     using repo = gitRepo({ tracked: "1\n" });
-    const times = ["1970-01-01 00:00:00", "1969-12-31 23:59:58.5", "1931-05-06 07:08:09.123456789", "2001-01-01 00:00:00.999999999", "2200-01-01 00:00:00.000000001", "2026-01-01 00:00:00.123456789"];
+    const times = [
+      "1970-01-01 00:00:00",
+      "1969-12-31 23:59:58.5",
+      "1931-05-06 07:08:09.123456789",
+      "2001-01-01 00:00:00.999999999",
+      "2200-01-01 00:00:00.000000001",
+      "2026-01-01 00:00:00.123456789",
+    ];
     for (const [i, time] of times.entries()) {
       mkdirSync(join(repo.path, `d${i}`));
       repo.write(`t${i}`, "x");
@@ -258,8 +285,8 @@ describe("folders, modes and times", () => {
 
 test("sizes around every limit, and a sparse file that stays sparse", async () => {
   using repo = gitRepo({ a: "1\n" });
-  const sizes = [0, 1, 511, 512, 513, 65_535, 65_536, 65_537, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000];
-  const bytes = Buffer.from(Array.from({ length: 5_000_000 }, (_, i) => (i * 2654435761) >>> 24));
+  const sizes = [0, 1, 511, 512, 513, 65_535, 65_536, 65_537, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_000_000];
+  const bytes = noise(3_000_000, 1);
   for (const size of sizes) repo.write(`s/${size}`, bytes.subarray(0, size));
   repo.write("sparse", "");
   truncateSync(join(repo.path, "sparse"), 64 << 20);

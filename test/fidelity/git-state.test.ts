@@ -1,5 +1,4 @@
 /** What git knows beside files: HEAD, refs, stash, reflog, index, lost commits, operations in progress. Each comes back as it was. */
-import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -79,7 +78,14 @@ describe("refs", () => {
     repo.git("symbolic-ref", "refs/heads/alias", "refs/heads/main");
     repo.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main");
     repo.git("update-ref", "refs/remotes/origin/main", "HEAD~1");
-    for (const name of ["refs/heads/ünï/çödé", "refs/heads/-dash@x", "refs/heads/a/b/c.d", 'refs/heads/qu"ote', "refs/odd/place", "refs/heads/HEAD"]) {
+    for (const name of [
+      "refs/heads/ünï/çödé",
+      "refs/heads/-dash@x",
+      "refs/heads/a/b/c.d",
+      'refs/heads/qu"ote',
+      "refs/odd/place",
+      "refs/heads/HEAD",
+    ]) {
       repo.git("update-ref", name, "HEAD");
     }
     await roundTrip(repo);
@@ -269,7 +275,7 @@ describe("an operation in progress", () => {
     await trip.mark("resolved, not added");
     repo.git("add", "f");
     await trip.mark("added");
-    await trip.verify();
+    await trip.verify("resolved, not added", "added");
     const { target } = await trip.safe.restore();
     repo.git("-C", target, "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-q", "--no-edit");
     expect(repo.git("-C", target, "rev-list", "--parents", "-1", "HEAD").split(" ")).toHaveLength(3);

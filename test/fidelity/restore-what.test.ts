@@ -82,7 +82,9 @@ describe("what", () => {
   test("a commit between two points names the point whose files it takes, and how far it is", async () => {
     const { code, stderr, read } = await restoreTo(oids["between"] ?? "");
     expect([code, read("tracked")]).toEqual([0, "new 1\n"]);
-    expect(stderr).toMatch(/untracked files of point \d{8}T\d{6}Z-[0-9a-f]{6} \(manual\), the nearest in time: (?:\d+ seconds? (?:before|after)|at the time of) the commit/);
+    expect(stderr).toMatch(
+      /untracked files of point \d{8}T\d{6}Z-[0-9a-f]{6} \(manual\), the nearest in time: (?:\d+ seconds? (?:before|after)|at the time of) the commit/,
+    );
   });
 
   test("a commit older than the first point comes without untracked files, and says so", async () => {
@@ -161,12 +163,20 @@ describe("where and how much", () => {
     expect((await runRestore(["--list"], options)).stdout).toContain(ids[0]?.slice(0, 16));
     const dry = await runRestore(["HEAD", "--dry-run", "--to", join(dir.path, "never")], options);
     expect([dry.code, existsSync(join(dir.path, "never"))]).toEqual([0, false]);
-    for (const what of ["latest", "HEAD~2"]) expect(await runRestore([what, "--verify-only"], options)).toMatchObject({ code: 0, stdout: expect.stringContaining("all as captured") });
+    for (const what of ["latest", "HEAD~2"])
+      expect(await runRestore([what, "--verify-only"], options)).toMatchObject({ code: 0, stdout: expect.stringContaining("all as captured") });
     expect(readdirSync(temp.path)).toEqual([]);
   });
 
   test("--json is one document with v 1, also of an error", async () => {
-    for (const args of [["--list"], ["latest", "--list"], ["HEAD", "--dry-run"], ["--verify-only"], ["nothing-like-it"], ["HEAD", "--in-place", "--dry-run"]]) {
+    for (const args of [
+      ["--list"],
+      ["latest", "--list"],
+      ["HEAD", "--dry-run"],
+      ["--verify-only"],
+      ["nothing-like-it"],
+      ["HEAD", "--in-place", "--dry-run"],
+    ]) {
       const { stdout } = await runRestore([...args, "--json"], { cwd: repo.path });
       expect(JSON.parse(stdout), args.join(" ")).toMatchObject({ v: 1 });
     }
@@ -184,16 +194,29 @@ test("--in-place: a plan with its conflicts, typed consent or --force, and a saf
   const plan = await run(ids[0] ?? "", "--dry-run", "--json");
   const { inPlace } = JSON.parse(plan.stdout) as { inPlace: { files: { path: string; action: string }[]; conflicts: string[]; executed: boolean } };
   expect(inPlace).toMatchObject({ conflicts: ["tracked"], executed: false });
-  expect(inPlace.files.map(({ path, action }) => `${action} ${path}`).sort()).toEqual(["create docs/a.md", "create docs/b.txt", "create untracked", "overwrite tracked"]);
+  expect(inPlace.files.map(({ path, action }) => `${action} ${path}`).sort()).toEqual([
+    "create docs/a.md",
+    "create docs/b.txt",
+    "create untracked",
+    "overwrite tracked",
+  ]);
   expect(await run(ids[0] ?? "")).toMatchObject({ code: 2, stderr: expect.stringContaining("consent") });
   expect(snapshotTree(repo.path, { exclude: [".git"] })).toEqual(before);
   const head = repo.git("rev-parse", "HEAD");
   const done = await run(ids[0] ?? "", "--force", "--json");
   expect(done.code).toBe(0);
   const { safetyPoint } = (JSON.parse(done.stdout) as { inPlace: { safetyPoint: string } }).inPlace;
-  expect([readFileSync(at("tracked"), "utf8"), readFileSync(at("untracked"), "utf8"), readFileSync(at("other"), "utf8")]).toEqual(["old 2\n", "at the first point\n", "stays\n"]);
+  expect([readFileSync(at("tracked"), "utf8"), readFileSync(at("untracked"), "utf8"), readFileSync(at("other"), "utf8")]).toEqual([
+    "old 2\n",
+    "at the first point\n",
+    "stays\n",
+  ]);
   expect(repo.git("rev-parse", "HEAD")).toBe(head);
-  expect(readdirSync(at(".git/holdfast")).filter((name) => name === "restoring").flatMap((name) => readdirSync(at(`.git/holdfast/${name}`)))).toEqual([]);
+  expect(
+    readdirSync(at(".git/holdfast"))
+      .filter((name) => name === "restoring")
+      .flatMap((name) => readdirSync(at(`.git/holdfast/${name}`))),
+  ).toEqual([]);
   expect((await run(safetyPoint, "--force")).code).toBe(0);
   expect([readFileSync(at("tracked"), "utf8"), existsSync(at("docs/a.md"))]).toEqual(["uncommitted\n", true]);
 });
@@ -203,22 +226,29 @@ test("twenty of ten thousand commits equal git's own checkout", async () => {
   const stream: string[] = [];
   for (let i = 1; i <= 10_000; i += 1) {
     const text = `version ${i}\n`;
-    const path = i % 3 === 0 ? `d${i % 40}/f${i % 100}` : `f${i % 50}`;
-    const drop = i % 11 === 0 ? `D f${(i * 7) % 50}\n` : "";
-    stream.push(`commit refs/heads/main\ncommitter A <a@b.c> ${1_700_000_000 + i * 60} +0000\ndata 2\nc\n${drop}M ${i % 5 === 0 ? "100755" : "100644"} inline ${path}\ndata ${text.length}\n${text}\n`);
+    const path = i % 3 === 0 ? `d${i % 4}/f${i % 12}` : `f${i % 20}`;
+    const drop = i % 11 === 0 ? `D f${(i * 7) % 20}\n` : "";
+    stream.push(
+      `commit refs/heads/main\ncommitter A <a@b.c> ${1_700_000_000 + i * 60} +0000\ndata 2\nc\n${drop}M ${i % 5 === 0 ? "100755" : "100644"} inline ${path}\ndata ${text.length}\n${text}\n`,
+    );
   }
   execFileSync("git", ["fast-import", "--quiet"], { cwd: big.path, input: stream.join("") });
   big.git("reset", "-q", "--hard");
   using safe = await protect(big.path);
   await safe.point();
   const all = big.git("rev-list", "main").split("\n");
-  const plain = (path: string) => snapshotTree(path, { exclude: [".git"] }).filter(({ type }) => type !== "folder").map(({ mtimeNs: _, ...entry }) => entry);
+  const plain = (path: string) =>
+    snapshotTree(path, { exclude: [".git"] })
+      .filter(({ type }) => type !== "folder")
+      .map(({ mtimeNs: _, ...entry }) => entry);
   for (let i = 0; i < 20; i += 1) {
     const oid = all[(i * 7919 + 13) % all.length] ?? "";
-    const { target } = await safe.restore(oid);
+    const { target } = await safe.restore(oid, { filesFrom: "none" });
     const own = mkdtempSync(join(safe.scratch, "own-"));
     execFileSync("sh", ["-c", `git archive ${oid} | tar -x -C "$1"`, "sh", own], { cwd: big.path });
-    expect(plain(target).map(({ path, sha256, type }) => `${path} ${sha256} ${type}`)).toEqual(plain(own).map(({ path, sha256, type }) => `${path} ${sha256} ${type}`));
+    expect(plain(target).map(({ path, sha256, type }) => `${path} ${sha256} ${type}`)).toEqual(
+      plain(own).map(({ path, sha256, type }) => `${path} ${sha256} ${type}`),
+    );
     for (const folder of [target, own]) rmSync(folder, { recursive: true });
   }
 });

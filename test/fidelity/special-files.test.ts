@@ -26,7 +26,12 @@ test("a socket, a fifo, and a fifo where a tracked file was: named, and not wait
   try {
     using safe = await protect(repo.path);
     const { problems, manifest } = await safe.point();
-    expect(problems.map(({ code, path }) => `${code} ${path}`).sort()).toEqual(["special dir/fifo", "special dir/socket", "special fifo", "special other"]);
+    expect(problems.map(({ code, path }) => `${code} ${path}`).sort()).toEqual([
+      "special dir/fifo",
+      "special dir/socket",
+      "special fifo",
+      "special other",
+    ]);
     expect(manifest.consistent).toBe(false);
     const { target, problems: told } = await safe.restore();
     expect(told).toMatchObject(problems);
@@ -65,8 +70,18 @@ test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest 
   expect(readFileSync(join(store.path, "restored/fine"), "utf8")).toBe("fine\n");
 });
 
-async function asNobody(cwd: string, env: Record<string, string | undefined>, args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [programs.holdfast, ...args], { cwd, uid: nobody, gid: nobody, env: { ...process.env, ...env, TMPDIR: env["HOME"] }, stdio: "pipe" });
+async function asNobody(
+  cwd: string,
+  env: Record<string, string | undefined>,
+  args: string[],
+): Promise<{ code: number; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [programs.holdfast, ...args], {
+    cwd,
+    uid: nobody,
+    gid: nobody,
+    env: { ...process.env, ...env, TMPDIR: env["HOME"] },
+    stdio: "pipe",
+  });
   child.stdin.end();
   let stdout = "";
   let stderr = "";
@@ -123,7 +138,12 @@ describe("while they are read", () => {
     const at = (name: string): string => join(dir.path, name);
     const names = ["gone", "shrunk", "grown", "large-shrunk", "large-gone", "to-folder", "to-fifo", "to-link"];
     for (const name of names) writeFileSync(at(name), name.startsWith("large") ? Buffer.alloc(200_000, 7) : "some bytes\n");
-    const observed = names.map((name) => ({ path: `untracked/${name}`, file: at(name), kind: "file" as const, stat: lstatSync(at(name), { bigint: true }) }));
+    const observed = names.map((name) => ({
+      path: `untracked/${name}`,
+      file: at(name),
+      kind: "file" as const,
+      stat: lstatSync(at(name), { bigint: true }),
+    }));
     for (const name of names) if (!name.endsWith("shrunk")) rmSync(at(name));
     for (const name of ["shrunk", "large-shrunk"]) truncateSync(at(name), 3);
     writeFileSync(at("grown"), "some bytes and more\n");

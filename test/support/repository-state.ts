@@ -1,6 +1,6 @@
 /** Everything that makes a repository what it is, for comparing two of them: files, refs, index, history, all that git's own files say. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { snapshotTree, type TreeEntry } from "./tree.ts";
 
@@ -13,7 +13,7 @@ export interface RepositoryState {
   readonly refs: readonly string[];
   readonly status: readonly string[];
   readonly index: readonly string[];
-  readonly stash: string;
+  /** Of every ref; the stash entries are among them. */
   readonly reflog: string;
   readonly fsck: readonly string[];
 }
@@ -29,17 +29,17 @@ export interface StateOptions {
 
 export function repositoryState(root: string, { config = [], exclude = () => false, excludeGit = () => false }: StateOptions = {}): RepositoryState {
   const ask = (...args: string[]): string => askGit(root, [...config, ...args]);
-  const gitDir = Buffer.from(ask("rev-parse", "--absolute-git-dir").replace(/\n$/, ""), "latin1").toString("utf8");
-  const isBare = ask("rev-parse", "--is-bare-repository").trim() === "true";
+  const [, answer = "", place = ""] = /^(\w+)\n(.*)\n$/s.exec(ask("rev-parse", "--is-bare-repository", "--absolute-git-dir")) ?? [];
+  const isBare = answer === "true";
+  const gitDir = Buffer.from(place, "latin1").toString("utf8");
   const lines = (text: string, end = "\n"): string[] => text.split(end).filter((line) => line !== "");
   return {
     tree: isBare ? [] : snapshotTree(root, { exclude: (path) => path === ".git" || exclude(path) }),
     gitFiles: gitFilesOf(gitDir, excludeGit),
-    head: `${ask("symbolic-ref", "-q", "HEAD").trim()} ${ask("rev-parse", "-q", "--verify", "HEAD").trim()}`,
+    head: readFileSync(join(gitDir, "HEAD"), "latin1"),
     refs: lines(ask("for-each-ref", "--format=%(objectname) %(objecttype) %(refname) %(symref)")),
     status: isBare ? [] : lines(ask("status", "--porcelain=v2", "--branch", "--untracked-files=all", "-z"), "\0"),
     index: isBare ? [] : lines(ask("ls-files", "-s", "-v", "-z"), "\0"),
-    stash: ask("stash", "list", "--format=%gd %H %gs"),
     reflog: ask("log", "--walk-reflogs", "--all", "--format=%gD %H %gs"),
     fsck: lines(askGit(root, [...config, "fsck", "--full", "--no-dangling", "--no-progress"], true)).sort(),
   };

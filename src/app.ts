@@ -4,12 +4,12 @@ import { homedir, hostname } from "node:os";
 import { basename, join, resolve as resolvePath } from "node:path";
 import type { Config } from "./core/config.ts";
 import { BackupError } from "./core/errors.ts";
-import { type StoreLocation, parseStoreUrl } from "./core/store-url.ts";
+import { parseStoreUrl, type StoreLocation } from "./core/store-url.ts";
 import { openRepository, type Repository } from "./git/repository.ts";
-import { type ConfigFile, configFolder, readConfigFile, settings } from "./setup/config-file.ts";
-import { type StateLayout, stateDirOf, stateLayout } from "./state/layout.ts";
 import type { RecoveryTexts } from "./points/recovery-files.ts";
+import { type ConfigFile, configFolder, readConfigFile, settings } from "./setup/config-file.ts";
 import { readPackageFile } from "./setup/package-files.ts";
+import { type StateLayout, stateDirOf, stateLayout } from "./state/layout.ts";
 import { openRunLog, type RunLog } from "./state/run-log.ts";
 import { FolderStore } from "./stores/folder.ts";
 import type { Store } from "./stores/store.ts";
@@ -48,7 +48,7 @@ export function dataFolder(environment: NodeJS.ProcessEnv): string {
   const chosen = environment["HOLDFAST_DATA_DIR"];
   if (chosen !== undefined && chosen !== "") return resolvePath(chosen);
   const xdg = environment["XDG_DATA_HOME"];
-  if (xdg !== undefined && xdg.startsWith("/")) return join(xdg, "holdfast");
+  if (xdg?.startsWith("/") === true) return join(xdg, "holdfast");
   if (process.platform === "darwin") return join(homedir(), "Library/Application Support/holdfast");
   return process.platform === "win32" ? join(environment["LOCALAPPDATA"] ?? homedir(), "holdfast") : join(homedir(), ".local/share/holdfast");
 }
@@ -57,7 +57,8 @@ export function dataFolder(environment: NodeJS.ProcessEnv): string {
 export function primaryStore(app: App): FolderStore {
   const chosen = settings(configFolder(app.repository), app.environment)["HOLDFAST_STORE"];
   const folder = chosen === undefined ? folderStores(app)[0] : { name: "environment", path: folderPath(app, chosen) };
-  if (folder === undefined) throw new BackupError("not_protected", `${app.name} is not protected yet: ${app.configFile.path} names no folder for its points`);
+  if (folder === undefined)
+    throw new BackupError("not_protected", `${app.name} is not protected yet: ${app.configFile.path} names no folder for its points`);
   return new FolderStore(folder.name, folder.path);
 }
 
@@ -73,7 +74,9 @@ export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
   if (known !== undefined) return openStore(app, known.name, known.url);
   if (!/[/:#]/.test(nameOrUrl)) {
     const names = app.config.stores.map((store) => store.name);
-    throw new BackupError("usage", `there is no store called ${nameOrUrl}`, { hint: names.length === 0 ? "holdfast store add NAME URL" : `stores: ${names.join(", ")}` });
+    throw new BackupError("usage", `there is no store called ${nameOrUrl}`, {
+      hint: names.length === 0 ? "holdfast store add NAME URL" : `stores: ${names.join(", ")}`,
+    });
   }
   return openStore(app, "named", nameOrUrl);
 }
@@ -84,9 +87,19 @@ async function openStore(app: App, name: string, url: string): Promise<Store> {
   const { repository, state } = app;
   const { pushUrls } = await import("./git/porcelain.ts");
   const remoteUrl = location.kind === "branch_url" ? location.url : (await pushUrls(repository.commonDir, location.remote))[0];
-  if (remoteUrl === undefined) throw new BackupError("config_invalid", `store ${name}: there is no remote called ${location.kind === "branch" ? location.remote : url}`, { hint: "git remote -v" });
+  if (remoteUrl === undefined)
+    throw new BackupError("config_invalid", `store ${name}: there is no remote called ${location.kind === "branch" ? location.remote : url}`, {
+      hint: "git remote -v",
+    });
   const { BranchStore } = await import("./stores/branch.ts");
-  return new BranchStore({ name, url, gitDir: join(state.branches, `${name}.git`), remoteUrl, branch: location.branch, configFrom: repository.commonDir });
+  return new BranchStore({
+    name,
+    url,
+    gitDir: join(state.branches, `${name}.git`),
+    remoteUrl,
+    branch: location.branch,
+    configFrom: repository.commonDir,
+  });
 }
 
 /** A store without a repository around: for the bare machine. `scratch` takes what a branch needs locally. */
@@ -94,10 +107,18 @@ export async function openBareStore(url: string, scratch: string): Promise<Store
   const location: StoreLocation = parseStoreUrl(url);
   if (location.kind === "folder") return new FolderStore("named", resolvePath(location.path));
   if (location.kind === "branch") {
-    throw new BackupError("usage", `${url} names a remote, and there is no repository here that knows it`, { hint: "branch:URL#NAME, for example branch:https://host/me/repo.git#holdfast/backup" });
+    throw new BackupError("usage", `${url} names a remote, and there is no repository here that knows it`, {
+      hint: "branch:URL#NAME, for example branch:https://host/me/repo.git#holdfast/backup",
+    });
   }
   const { BranchStore } = await import("./stores/branch.ts");
-  const store = new BranchStore({ name: "named", url, gitDir: join(scratch, "branch.git"), remoteUrl: absoluteUrl(location.url), branch: location.branch });
+  const store = new BranchStore({
+    name: "named",
+    url,
+    gitDir: join(scratch, "branch.git"),
+    remoteUrl: absoluteUrl(location.url),
+    branch: location.branch,
+  });
   await store.open();
   return store;
 }
@@ -122,7 +143,12 @@ function absoluteUrl(url: string): string {
 
 /** Makes the folder a store of this repository. A store of it that is there already is taken as it is. Throws `store_foreign`. */
 export async function createPrimary(app: App, folder: string): Promise<FolderStore> {
-  const [{ createStoreFolder }, { findIdentity, writeIdentity }, { writeRecoveryFiles }, { findRepositoryId, refuseForeignStore, rememberRepositoryId }] = await Promise.all([
+  const [
+    { createStoreFolder },
+    { findIdentity, writeIdentity },
+    { writeRecoveryFiles },
+    { findRepositoryId, refuseForeignStore, rememberRepositoryId },
+  ] = await Promise.all([
     import("./stores/folder.ts"),
     import("./points/identity.ts"),
     import("./points/recovery-files.ts"),
@@ -134,7 +160,12 @@ export async function createPrimary(app: App, folder: string): Promise<FolderSto
   const present = await findIdentity(store);
   if (present !== undefined && known === undefined) await refuseUnrelated(app, store, present.name);
   if (present !== undefined) refuseForeignStore(app.state, present, folder);
-  const identity = present ?? { format: 1, repository: known ?? (await repositoryIdOfOthers(app)) ?? randomUUID(), name: app.name, created: now().toISOString() };
+  const identity = present ?? {
+    format: 1,
+    repository: known ?? (await repositoryIdOfOthers(app)) ?? randomUUID(),
+    name: app.name,
+    created: now().toISOString(),
+  };
   if (present === undefined) await writeIdentity(store, identity);
   await writeRecoveryFiles(store, recoveryTexts());
   rememberRepositoryId(app.state, identity.repository);
@@ -169,7 +200,6 @@ export function proposedStore(app: App): string {
   const place = createHash("sha256").update(app.repository.commonDir).digest("hex").slice(0, 8);
   return join(dataFolder(app.environment), "stores", `${app.name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}-${place}`);
 }
-
 
 /** Makes a folder ready to become a copy. */
 export async function createStoreFolder(app: App, path: string): Promise<void> {

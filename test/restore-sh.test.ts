@@ -1,18 +1,61 @@
 /** restore.sh, alone, in a PATH without Node: the same folder as the program gives, from a folder store and from a clone of the branch. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { appendFileSync, chmodSync, existsSync, linkSync, lutimesSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  linkSync,
+  lutimesSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { writeIdentity } from "../src/points/identity.ts";
 import { copyPoint } from "../src/points/publish.ts";
 import { writeRecoveryFiles } from "../src/points/recovery-files.ts";
-import { writeIdentity } from "../src/points/identity.ts";
 import { BranchStore } from "../src/stores/branch.ts";
 import { needs } from "./support/needs.ts";
 import { type ProtectedRepository, protect } from "./support/protected.ts";
 import { gitRepo, type TestRepo, tempDir } from "./support/repo.ts";
 import { type RepositoryState, repositoryState } from "./support/repository-state.ts";
 
-const tools = ["git", "tar", "zstd", "sha256sum", "sed", "awk", "sort", "head", "tail", "xargs", "touch", "chmod", "find", "mktemp", "tr", "cut", "grep", "cat", "cp", "mv", "rm", "rmdir", "mkdir", "ls", "wc", "dirname", "sh"];
+const tools = [
+  "git",
+  "tar",
+  "zstd",
+  "sha256sum",
+  "sed",
+  "awk",
+  "sort",
+  "head",
+  "tail",
+  "xargs",
+  "touch",
+  "chmod",
+  "find",
+  "mktemp",
+  "tr",
+  "cut",
+  "grep",
+  "cat",
+  "cp",
+  "mv",
+  "rm",
+  "rmdir",
+  "mkdir",
+  "ls",
+  "wc",
+  "dirname",
+  "sh",
+];
 const texts = {
   restoreSh: readFileSync(new URL("../src/recovery/restore.sh", import.meta.url), "utf8"),
   recoveryMd: readFileSync(new URL("../src/recovery/recovery.md", import.meta.url), "utf8"),
@@ -68,7 +111,14 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
   test("works in a clone of the backup branch, where large files are in parts", async () => {
     const remote = join(scratch.path, "remote.git");
     git(scratch.path, "init", "-q", "--bare", remote);
-    const branch = new BranchStore({ name: "b", url: "branch:x", gitDir: join(scratch.path, "b.git"), remoteUrl: remote, branch: "holdfast/backup", partSize: 20_000 });
+    const branch = new BranchStore({
+      name: "b",
+      url: "branch:x",
+      gitDir: join(scratch.path, "b.git"),
+      remoteUrl: remote,
+      branch: "holdfast/backup",
+      partSize: 20_000,
+    });
     await writeIdentity(branch, { format: 1, repository: "6f1a9c52-3b77-4c0e-9d5f-0a4f5b8c7e21", name: "test", created: "2026-01-01T00:00:00.000Z" });
     await writeRecoveryFiles(branch, texts);
     for (const manifest of await safe.points()) await copyPoint(safe.store, branch, manifest);
@@ -127,7 +177,14 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
       const manifest = join(day, `${first}.json`);
       writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"format": 1', '"format": 2'));
       expect(run("sh", store, ["latest", join(scratch.path, "d3")]).stderr).toMatch(/format 2/);
-      expect(run("sh", safe.store.url, ["latest", join(scratch.path, "d4")], tools.filter((tool) => tool !== "zstd")).stderr).toMatch(/missing: zstd/);
+      expect(
+        run(
+          "sh",
+          safe.store.url,
+          ["latest", join(scratch.path, "d4")],
+          tools.filter((tool) => tool !== "zstd"),
+        ).stderr,
+      ).toMatch(/missing: zstd/);
     });
 
     test("a store that wants to write outside of the target", () => {
@@ -150,16 +207,26 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
     });
   });
 
-  function run(shell: string, store: string, args: readonly string[], programs: readonly string[] = tools): { status: number | null; stdout: string; stderr: string } {
+  function run(
+    shell: string,
+    store: string,
+    args: readonly string[],
+    programs: readonly string[] = tools,
+  ): { status: number | null; stdout: string; stderr: string } {
     const bin = join(scratch.path, `bin-${programs.length}`);
     if (!existsSync(bin)) {
       mkdirSync(bin);
-      for (const tool of [...programs, ...shells]) symlinkSync(execFileSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).trim(), join(bin, tool));
+      for (const tool of [...programs, ...shells])
+        symlinkSync(execFileSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).trim(), join(bin, tool));
     }
     const command = shell === "busybox" ? ["busybox", "sh"] : [shell];
     const [program = "sh", ...rest] = command;
     const environment = { PATH: bin, HOME: scratch.path, TMPDIR: scratch.path, GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" };
-    const { status, stdout, stderr } = spawnSync(join(bin, program), [...rest, join(store, "restore.sh"), ...args], { cwd: scratch.path, env: environment, encoding: "utf8" });
+    const { status, stdout, stderr } = spawnSync(join(bin, program), [...rest, join(store, "restore.sh"), ...args], {
+      cwd: scratch.path,
+      env: environment,
+      encoding: "utf8",
+    });
     return { status, stdout, stderr };
   }
 });
@@ -175,7 +242,15 @@ function git(cwd: string, ...args: string[]): string {
 }
 
 function nastyRepository(scratch: string): TestRepo {
-  const repo = gitRepo({ file: "1\n", "dir/kept": "k\n", "dir/secret": "s\n", "dir/gone": "g\n", "turns-link": "t\n", ".gitignore": "*.log\n.env\n", way: "w\n" });
+  const repo = gitRepo({
+    file: "1\n",
+    "dir/kept": "k\n",
+    "dir/secret": "s\n",
+    "dir/gone": "g\n",
+    "turns-link": "t\n",
+    ".gitignore": "*.log\n.env\n",
+    way: "w\n",
+  });
   const at = (path: string): string => join(repo.path, path);
   repo.git("remote", "add", "origin", "https://example.org/r.git");
   repo.git("config", "alias.evil", "!touch /tmp/evil");

@@ -15,7 +15,9 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { parseArgs } from "node:util";
 
-const { values: options } = parseArgs({ options: { repository: { type: "string" }, files: { type: "string" }, runs: { type: "string", default: "3" } } });
+const { values: options } = parseArgs({
+  options: { repository: { type: "string" }, files: { type: "string" }, runs: { type: "string", default: "3" } },
+});
 const runs = Number(options.runs);
 const root = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
 const holdfast = join(import.meta.dirname, "../../dist/bin/holdfast.js");
@@ -86,7 +88,10 @@ function ours(): Peer {
       rmSync(store, { recursive: true, force: true });
       rmSync(join(root, "cache"), { recursive: true, force: true });
       // An empty repository's first point makes the store; the one that is timed is a full one into it.
-      execFileSync(process.execPath, [holdfast, "-C", emptyRepository(), "init", "--yes", "--no-hooks", "--store", store], { env: environment, stdio: "ignore" });
+      execFileSync(process.execPath, [holdfast, "-C", emptyRepository(), "init", "--yes", "--no-hooks", "--store", store], {
+        env: environment,
+        stdio: "ignore",
+      });
       writeFileSync(join(work, "backup.yaml"), `stores:\n  - name: local\n    url: ${store}\n`);
     },
     full: () => call("backup", "--full"),
@@ -136,7 +141,11 @@ function stockPeer(): Peer {
       rmSync(store, { recursive: true, force: true });
       mkdirSync(store);
     },
-    full: () => ["sh", "-c", `cd ${work} && git bundle create -q ${store}/b --all && git ls-files -z -o | tar --null -T - -cf - | zstd -q -3 -T2 -f -o ${store}/t.zst`],
+    full: () => [
+      "sh",
+      "-c",
+      `cd ${work} && git bundle create -q ${store}/b --all && git ls-files -z -o | tar --null -T - -cf - | zstd -q -3 -T2 -f -o ${store}/t.zst`,
+    ],
     again: () => undefined,
     restore: (target) => ["sh", "-c", `git clone -q ${store}/b ${target} && zstd -q -dc ${store}/t.zst | tar -xf - -C ${target}`],
     stored: () => sizeOf(store),
@@ -156,28 +165,40 @@ function note(name: string, value: number): void {
 }
 
 function print(): void {
-  const files = options.files === undefined ? "5,000 notes, a 50 MB log, a 50 MB database" : `${Number(options.files).toLocaleString("en")} small files`;
+  const files =
+    options.files === undefined ? "5,000 notes, a 50 MB log, a 50 MB database" : `${Number(options.files).toLocaleString("en")} small files`;
   process.stdout.write(`${files}; medians of ${runs} runs\n`);
   for (const [name, values] of results) {
     const sorted = [...values].sort((a, b) => a - b);
     const [peer = "", what = ""] = name.split("|");
-    process.stdout.write(`${peer.padEnd(13)} ${what.padEnd(22)} ${(sorted[Math.floor(sorted.length / 2)] ?? 0).toFixed(1).padStart(10)}   (${(sorted[0] ?? 0).toFixed(1)} to ${(sorted.at(-1) ?? 0).toFixed(1)})\n`);
+    process.stdout.write(
+      `${peer.padEnd(13)} ${what.padEnd(22)} ${(sorted[Math.floor(sorted.length / 2)] ?? 0).toFixed(1).padStart(10)}   (${(sorted[0] ?? 0).toFixed(1)} to ${(sorted.at(-1) ?? 0).toFixed(1)})\n`,
+    );
   }
 }
 
 function makeData(): void {
   if (options.repository === undefined) makeHistory();
   else execFileSync("git", ["clone", "-q", "--no-local", options.repository, work], { env: environment });
-  for (const [key, value] of [["user.name", "Bench"], ["user.email", "bench@localhost"]] as const) execFileSync("git", ["config", key, value], { cwd: work });
+  for (const [key, value] of [
+    ["user.name", "Bench"],
+    ["user.email", "bench@localhost"],
+  ] as const)
+    execFileSync("git", ["config", key, value], { cwd: work });
   if (options.files !== undefined) return makeFiles(Number(options.files), 1000);
   makeFiles(5000, 50);
   let log = "";
-  for (let line = 0; log.length < 50e6; line += 1) log += `2026-11-21T${String(line % 86_400).padStart(8, "0")} INFO request ${line} took ${line % 977} ms id=${randomBytes(6).toString("hex")}\n`;
+  for (let line = 0; log.length < 50e6; line += 1)
+    log += `2026-11-21T${String(line % 86_400).padStart(8, "0")} INFO request ${line} took ${line % 977} ms id=${randomBytes(6).toString("hex")}\n`;
   writeFileSync(join(work, "agent.log"), log);
   const database = new DatabaseSync(join(work, "state.db"));
   database.exec("create table events (id integer primary key, kind text, body blob); begin");
   const insert = database.prepare("insert into events (kind, body) values (?, ?)");
-  for (let row = 0; row < 62_000; row += 1) insert.run(`kind ${row % 40} of a thing that happened while nobody looked`, Buffer.concat([randomBytes(200), Buffer.from(JSON.stringify({ row, state: "open", tries: row % 7 }).repeat(10))]));
+  for (let row = 0; row < 62_000; row += 1)
+    insert.run(
+      `kind ${row % 40} of a thing that happened while nobody looked`,
+      Buffer.concat([randomBytes(200), Buffer.from(JSON.stringify({ row, state: "open", tries: row % 7 }).repeat(10))]),
+    );
   database.exec("commit");
   database.close();
 }
@@ -185,7 +206,10 @@ function makeData(): void {
 function makeFiles(count: number, folders: number): void {
   for (let folder = 0; folder < folders; folder += 1) mkdirSync(join(work, `notes/${folder}`), { recursive: true });
   for (let file = 0; file < count; file += 1) {
-    const body = Array.from({ length: 30 }, (_, line) => `- [ ] item ${(file * 31 + line * 7) % 1009}: ask about ${(file * 17 + line) % 499} and write it down`).join("\n");
+    const body = Array.from(
+      { length: 30 },
+      (_, line) => `- [ ] item ${(file * 31 + line * 7) % 1009}: ask about ${(file * 17 + line) % 499} and write it down`,
+    ).join("\n");
     writeFileSync(join(work, `notes/${file % folders}/note-${file}.md`), `# Note ${file}\n\n${randomBytes(30).toString("base64")}\n${body}\n`);
   }
 }
@@ -214,16 +238,21 @@ function firstNote(): string {
 }
 
 function trackedFile(): string {
-  return execFileSync("git", ["ls-files"], { cwd: work, env: environment }).toString().split("\n").find((name) => /\.(?:py|ts|go|md|rst)$/.test(name)) ?? "README.md";
+  return (
+    execFileSync("git", ["ls-files"], { cwd: work, env: environment })
+      .toString()
+      .split("\n")
+      .find((name) => /\.(?:py|ts|go|md|rst)$/.test(name)) ?? "README.md"
+  );
 }
 
 function sizeOf(folder: string): number {
   let size = 0;
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) if (entry.isFile()) size += statSync(join(entry.parentPath, entry.name)).size;
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) size += statSync(join(entry.parentPath, entry.name)).size;
   return size;
 }
 
 function has(command: string): boolean {
   return spawnSync("sh", ["-c", `command -v ${command}`], { env: environment }).status === 0;
 }
-

@@ -22,7 +22,9 @@ export function compressFrame(bytes: Buffer): Promise<Buffer> {
 
 /** Rejects for a damaged frame, and for one that unpacks to more than any of ours does. */
 export function decompressFrame(frame: Buffer): Promise<Buffer> {
-  return new Promise((resolve, reject) => zstdDecompress(frame, decompressOptions, (error, bytes) => (error === null ? resolve(bytes) : reject(error))));
+  return new Promise((resolve, reject) =>
+    zstdDecompress(frame, decompressOptions, (error, bytes) => (error === null ? resolve(bytes) : reject(error))),
+  );
 }
 
 /** Cuts a stream into its frames. */

@@ -66,14 +66,14 @@ describe("what is known", () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.tuple(path, file), { selector: ([name]) => name, maxLength: 6 }), (files) => {
         const known = point({ files: new Map(files) });
-        state.save(known);
+        save(state, known);
         const loaded = state.load();
         expect({ ...loaded, files: undefined }).toEqual({ ...known, files: undefined });
         expect(plainFiles(loaded)).toEqual(files);
         if (loaded === undefined) return;
         // Some files as they were loaded, some anew: as the next point does it.
         const mixed = new Map([...loaded.files].reverse().map(([name, each], index) => [name, index % 2 === 0 ? each : plain(each)]));
-        state.save({ ...loaded, files: mixed });
+        save(state, { ...loaded, files: mixed });
         expect(plainFiles(state.load())).toEqual([...files].reverse());
       }),
       { numRuns: 60 },
@@ -82,16 +82,17 @@ describe("what is known", () => {
 
   test("is nothing before the first point, after it was forgotten, and of another version", () => {
     expect(state.load()).toBeUndefined();
-    state.save(point());
+    save(state, point());
     expect(state.load()).toBeDefined();
     state.forget();
     expect(state.load()).toBeUndefined();
-    state.save(point({ version: knownVersion + 1 }));
+    save(state, point({ version: knownVersion + 1 }));
     expect(state.load()).toBeUndefined();
   });
 
   test("is nothing when the file is damaged: cut anywhere, empty, or something else", () => {
-    state.save(
+    save(
+      state,
       point({
         files: new Map([
           [
@@ -113,8 +114,8 @@ describe("what is known", () => {
   });
 
   test("leaves no other file behind", () => {
-    state.save(point());
-    state.save(point());
+    save(state, point());
+    save(state, point());
     expect(readdirSync(folder)).toEqual(["known"]);
   });
 });
@@ -140,10 +141,15 @@ describe("tips and chunks", () => {
     for (const id of ["p0", "p1", "p3"]) state.writeTips(id, [id]);
     for (const name of ["kept", "gone"]) state.writeChunks(name, chunks);
     const versions = new Map([["untracked/a", [{ step: 0, sha256: "kept" }]]]);
-    state.save(point({ versions }));
+    save(state, point({ versions }));
     expect(readdirSync(join(folder, "tips")).sort()).toEqual(["p0", "p3"]);
     expect(readdirSync(join(folder, "chunks"))).toEqual(["kept"]);
-    state.save(point({ rungs: [] }));
+    save(state, point({ rungs: [] }));
     expect([readdirSync(join(folder, "tips")), readdirSync(join(folder, "chunks"))]).toEqual([[], []]);
   });
 });
+
+function save(state: KnownState, known: KnownPoint): void {
+  state.stage(known);
+  state.promote();
+}

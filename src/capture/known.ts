@@ -5,7 +5,7 @@
  */
 import { hash } from "node:crypto";
 import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { deserialize, serialize } from "node:v8";
 import type { ChunkList } from "../archive/chunks.ts";
 import type { EntryKind, Problem, WorktreeEntry } from "../core/contents.ts";
@@ -87,27 +87,30 @@ export class KnownState {
 
   /** The last point as the machine remembers it; undefined when it does not. */
   load(): KnownPoint | undefined {
-    try {
-      const file = readFileSync(join(this.#folder, "known"));
-      const body = file.subarray(sumSize);
-      if (!hash("sha256", body, "buffer").equals(file.subarray(0, sumSize))) return undefined;
-      const raw = deserialize(body) as Stored;
-      return raw.version === knownVersion ? unpack(raw) : undefined;
-    } catch {
-      return undefined; // absent or damaged: the next point is a full one
-    }
+    return this.#read("known");
   }
 
-  /** Writes the state whole or not at all, then removes tips and chunks that no rung needs any more. */
-  save(known: KnownPoint): void {
-    mkdirSync(this.#folder, { recursive: true });
-    const temporary = join(this.#folder, `known.${process.pid}`);
-    const body = serialize(pack(known));
-    writeFileSync(temporary, hash("sha256", body, "buffer"));
-    appendFileSync(temporary, body);
-    renameSync(temporary, join(this.#folder, "known"));
+  /** Keeps what will be true once the point is published. `promote` makes it so. */
+  stage(known: KnownPoint): void {
+    writeSummed(join(this.#folder, "known.next"), serialize(pack(known)));
+  }
+
+  /** The point that was staged, and neither promoted nor dropped: a run was killed between. */
+  findStaged(): PointId | undefined {
+    return this.#read("known.next")?.id;
+  }
+
+  /** The staged point is the last one now. Removes tips and chunks that no rung needs any more. */
+  promote(): void {
+    renameSync(join(this.#folder, "known.next"), join(this.#folder, "known"));
+    const known = this.load();
+    if (known === undefined) return;
     this.#keepOnly("tips", new Set(known.rungs.map((rung) => rung.id)));
     this.#keepOnly("chunks", new Set([...known.versions.values()].flat().map(({ sha256 }) => sha256)));
+  }
+
+  dropStaged(): void {
+    rmSync(join(this.#folder, "known.next"), { force: true });
   }
 
   forget(): void {
@@ -116,35 +119,31 @@ export class KnownState {
 
   /** Every object id that the point of a rung reached from; undefined when that is not remembered. */
   readTips(id: PointId): string[] | undefined {
-    try {
-      return readFileSync(join(this.#folder, "tips", id), "latin1")
-        .split("\n")
-        .slice(0, -1);
-    } catch {
-      return undefined;
-    }
+    return readSummed(join(this.#folder, "tips", id))
+      ?.toString("latin1")
+      .split("\n")
+      .slice(0, -1);
   }
 
   writeTips(id: PointId, oids: Iterable<string>): void {
-    mkdirSync(join(this.#folder, "tips"), { recursive: true });
-    writeFileSync(join(this.#folder, "tips", id), [...oids, ""].join("\n"));
+    writeSummed(join(this.#folder, "tips", id), Buffer.from([...oids, ""].join("\n")));
   }
 
   /** The chunks of the content with this sha256; undefined when they are not remembered. */
   readChunks(sha256: string): ChunkList | undefined {
-    try {
-      return deserialize(readFileSync(join(this.#folder, "chunks", sha256))) as ChunkList;
-    } catch {
-      return undefined;
-    }
+    const bytes = readSummed(join(this.#folder, "chunks", sha256));
+    return bytes === undefined ? undefined : (deserialize(bytes) as ChunkList);
   }
 
   writeChunks(sha256: string, chunks: ChunkList): void {
-    const folder = join(this.#folder, "chunks");
-    mkdirSync(folder, { recursive: true });
-    if (existsSync(join(folder, sha256))) return;
-    writeFileSync(join(folder, `${sha256}.new`), serialize(chunks));
-    renameSync(join(folder, `${sha256}.new`), join(folder, sha256));
+    const file = join(this.#folder, "chunks", sha256);
+    if (!existsSync(file)) writeSummed(file, serialize(chunks));
+  }
+
+  #read(name: string): KnownPoint | undefined {
+    const bytes = readSummed(join(this.#folder, name));
+    const raw = bytes === undefined ? undefined : (deserialize(bytes) as Stored);
+    return raw?.version === knownVersion ? unpack(raw) : undefined;
   }
 
   #keepOnly(kind: "tips" | "chunks", wanted: ReadonlySet<string>): void {
@@ -154,8 +153,27 @@ export class KnownState {
   }
 }
 
-/** The sha256 in front: a flipped bit could otherwise make a point leave out a change. */
+/** The sha256 stands in front: with a flipped bit in its memory, a point could leave out a change. */
 const sumSize = 32;
+
+/** Writes the file whole or not at all. Under the lock there is one writer. */
+function writeSummed(file: string, bytes: Buffer): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(`${file}.new`, hash("sha256", bytes, "buffer"));
+  appendFileSync(`${file}.new`, bytes);
+  renameSync(`${file}.new`, file);
+}
+
+/** Undefined where it is absent or damaged: what is not remembered is stored again. */
+function readSummed(file: string): Buffer | undefined {
+  try {
+    const whole = readFileSync(file);
+    const bytes = whole.subarray(sumSize);
+    return hash("sha256", bytes, "buffer").equals(whole.subarray(0, sumSize)) ? bytes : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 interface Columns {
   readonly kinds: Uint8Array;

@@ -74,7 +74,17 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
   const policyDigest = createHash("sha256").update(JSON.stringify(request.patterns)).digest("hex");
   const spool = store.spool();
   try {
-    const result = await capture({ ...request, note: request.note, policy: new Policy(request.patterns), policyDigest, known, footing, id, spool, startedAt });
+    const result = await capture({
+      ...request,
+      note: request.note,
+      policy: new Policy(request.patterns),
+      policyDigest,
+      known,
+      footing,
+      id,
+      spool,
+      startedAt,
+    });
     const common = {
       format: formatVersion,
       id,
@@ -89,8 +99,9 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       if (known === undefined) throw new BackupError("internal", "nothing changed since nothing");
       if (!request.isAsked) return { status: "unchanged", last: known.id };
       const manifest: Manifest = { ...common, ...(await repeatOf(request, known, id, spool)), ...chain, ...rest };
+      state.stage(rememberRepeat(known, manifest, manifestSum(manifest)));
       await publishPoint(store, manifest, spool, request);
-      state.save(rememberRepeat(known, manifest, manifestSum(manifest)));
+      state.promote();
       return { status: "made", manifest, problems: [], left: [] };
     }
     const manifest: Manifest = {
@@ -102,8 +113,9 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       counts: result.counts,
       consistent: result.problems.length === 0,
     };
+    stage(request, result, { manifest, footing, known, policyDigest });
     await publishPoint(store, manifest, spool, request);
-    remember(request, result, { manifest, footing, known, policyDigest });
+    state.promote();
     return { status: "made", manifest, problems: result.problems, left: result.observation.left };
   } finally {
     await rm(spool, { recursive: true, force: true });
@@ -112,20 +124,25 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
 
 /** What the machine remembers, if the store still has the points that it would build on. */
 async function trustedState({ state, store, signal }: PointRequest, repository: string): Promise<KnownPoint | undefined> {
+  const options = signal === undefined ? {} : { signal };
+  const staged = state.findStaged();
+  // Killed between: the point exists exactly when its manifest does.
+  if (staged !== undefined && (await hasPoint(store, staged, options))) state.promote();
+  else state.dropStaged();
   const known = state.load();
   if (known === undefined || known.repository !== repository) return undefined;
-  const options = signal === undefined ? {} : { signal };
   for (const id of new Set([known.id, ...known.rungs.map((rung) => rung.id)])) if (!(await hasPoint(store, id, options))) return undefined;
   return known;
 }
 
-function remember(
+/** Before the manifest: a run that is killed right after it still knows its point. */
+function stage(
   { state, repository }: PointRequest,
   captured: Captured,
   point: { manifest: Manifest; footing: Footing; known: KnownPoint | undefined; policyDigest: string },
 ): void {
   state.writeTips(point.manifest.id, captured.observation.tips);
-  state.save(
+  state.stage(
     rememberPoint({
       ...point,
       captured,
@@ -171,6 +188,6 @@ function placeOf(footing: Footing, known: KnownPoint | undefined, id: string): P
   return { base: footing.base.id, full: known.full, step: footing.step, level };
 }
 
-export function manifestSum(manifest: Manifest): string {
+function manifestSum(manifest: Manifest): string {
   return createHash("sha256").update(writeManifest(manifest)).digest("hex");
 }

@@ -92,7 +92,7 @@ export function* readPieces(descriptor: number, offset: number, length: number):
   }
 }
 
-export function isSameFile(a: FileStat, b: FileStat): boolean {
+function isSameFile(a: FileStat, b: FileStat): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs && a.ino === b.ino && a.mode === b.mode;
 }
 

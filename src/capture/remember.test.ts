@@ -162,7 +162,7 @@ test("over a hundred points and three merges, every chain gives the files and re
     await maker.make(world);
     worlds.push({ files: new Map(world.files), refs: new Map(world.refs) });
     if (index % 20 === 19) {
-      maker.state.save(maker.known as KnownPoint);
+      save(maker.state, maker.known as KnownPoint);
       maker.known = maker.state.load();
     }
   }
@@ -215,3 +215,8 @@ test("a repeat takes no place in the ladder", async () => {
   const after = rememberRepeat(before, { id: "another" } as Manifest, "sum");
   expect(after).toEqual({ ...before, id: "another", manifestSha256: "sum" });
 });
+
+function save(state: KnownState, known: KnownPoint): void {
+  state.stage(known);
+  state.promote();
+}

@@ -300,7 +300,7 @@ export class Tarball {
 }
 
 /** The path as people know it: in the worktree, or below .git. */
-export function problemPath(entry: string): string {
+function problemPath(entry: string): string {
   const { worktree, area, path } = placeOf(entry);
   const local = area === "git" ? `.git/${path}` : path;
   return printablePath(worktree === "" ? local : `${worktree}:${local}`);

@@ -10,7 +10,7 @@ export type StoreLocation =
   /** `url` is whatever git takes: a URL, `host:path`, a folder. May carry credentials: not for messages. */
   | { readonly kind: "branch_url"; readonly url: string; readonly branch: string };
 
-export const defaultBranch = "holdfast/backup";
+const defaultBranch = "holdfast/backup";
 
 /** Pure: asks neither disk nor git. Throws `config_invalid`. */
 export function parseStoreUrl(text: string): StoreLocation {

@@ -47,7 +47,7 @@ export interface RemoteAnswer {
   readonly isTimedOut: boolean;
 }
 
-export const defaultSilenceMs = 60_000;
+const defaultSilenceMs = 60_000;
 
 /**
  * Runs a git command that talks to a remote. Never prompts. A refusal of the remote is an answer, not an exception.

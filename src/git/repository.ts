@@ -69,7 +69,7 @@ async function askPath(cwd: string, question: string): Promise<string> {
 }
 
 /** The repository's own configuration (not the user's or the system's): lower-case key to its last value. */
-export async function readConfig(commonDir: string): Promise<Map<string, string>> {
+async function readConfig(commonDir: string): Promise<Map<string, string>> {
   const text = (await gitFind(["config", "--file", join(commonDir, "config"), "--list", "-z"])) ?? "";
   const config = new Map<string, string>();
   for (const item of text.split("\0")) {

@@ -3,15 +3,12 @@ import { once } from "node:events";
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type StateLayout, stateLayout } from "../state/layout.ts";
 import { openRunLog, readRunLog } from "../state/run-log.ts";
 import { type Replication, runWorker, type WorkerOptions } from "./worker.ts";
 
-// The tests may be run by an older Node than the one the project brings.
-const pinned = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta.url));
-const node = existsSync(pinned) ? pinned : process.execPath;
+const node = process.execPath;
 
 /** What happens in the instant after a lease has ended. */
 const leaseEnd = vi.hoisted((): { happens: (() => void) | undefined } => ({ happens: undefined }));

@@ -79,7 +79,7 @@ function idOf(key: string): PointId {
 }
 
 /** The manifest under a key; undefined when it is absent or cannot be believed. */
-export async function readManifest(store: Store, key: string, options: CallOptions = {}): Promise<Manifest | undefined> {
+async function readManifest(store: Store, key: string, options: CallOptions = {}): Promise<Manifest | undefined> {
   const bytes = await readAll(store, key, options);
   try {
     return bytes === undefined ? undefined : parseManifest(bytes.toString("utf8"), key);

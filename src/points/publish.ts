@@ -39,7 +39,7 @@ async function takeBack(store: Store, manifest: Manifest, keys: readonly string[
   }
 }
 
-export function fileSource(file: string): Source {
+function fileSource(file: string): Source {
   return { size: statSync(file).size, file, open: () => createReadStream(file, { highWaterMark: 1 << 20 }) };
 }
 

@@ -19,7 +19,7 @@ const schema = z.object({
 
 export type CopyState = z.infer<typeof schema>;
 
-export const freshCopyState: CopyState = { lastOkAt: null, newest: null, missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
+const freshCopyState: CopyState = { lastOkAt: null, newest: null, missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
 
 export function readCopyState(folder: string, store: string): CopyState {
   try {

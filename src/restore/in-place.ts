@@ -63,7 +63,9 @@ export function executeInPlace(plan: InPlacePlan, from: string, root: string, si
     const stat = lstatSync(source, { bigint: true });
     const standing = lstatSync(encodePath(`${root}/${path}`), { throwIfNoEntry: false });
     if (standing?.isDirectory() === true) {
-      throw new BackupError("target_not_empty", `${path} is a folder here and a file in the point`, { hint: `move the folder away, then ask again: ${join(root, path)}` });
+      throw new BackupError("target_not_empty", `${path} is a folder here and a file in the point`, {
+        hint: `move the folder away, then ask again: ${join(root, path)}`,
+      });
     }
     const temporary = [parentOf(path), ".holdfast-restoring"].filter((part) => part !== "").join("/");
     const made = target.at(temporary);
@@ -92,7 +94,11 @@ export function makeStaging(stateRoot: string, id: string): string {
 function isSame(a: string, b: string): boolean {
   const [one, other] = [lstatSync(encodePath(a)), lstatSync(encodePath(b))];
   if (one.isSymbolicLink() || other.isSymbolicLink()) {
-    return one.isSymbolicLink() && other.isSymbolicLink() && readlinkSync(pathBytes(a), { encoding: "buffer" }).equals(readlinkSync(pathBytes(b), { encoding: "buffer" }));
+    return (
+      one.isSymbolicLink() &&
+      other.isSymbolicLink() &&
+      readlinkSync(pathBytes(a), { encoding: "buffer" }).equals(readlinkSync(pathBytes(b), { encoding: "buffer" }))
+    );
   }
   if (!other.isFile() || one.size !== other.size || (one.mode & 0o7777) !== (other.mode & 0o7777)) return false;
   return readFileSync(encodePath(a)).equals(readFileSync(encodePath(b)));

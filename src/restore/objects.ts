@@ -40,7 +40,10 @@ export async function writeRefs(gitDir: string, contents: Contents, options: Cal
   const refs = [...contents.refs.values()];
   for (const { name } of refs) if (!isRefName(name)) throw new BackupError("hostile", `the point has a ref named ${JSON.stringify(name)}`);
   const direct = refs.filter((ref) => ref.symref === undefined);
-  const found = await findObjects(gitDir, direct.map((ref) => ref.oid));
+  const found = await findObjects(
+    gitDir,
+    direct.map((ref) => ref.oid),
+  );
   const input = direct.filter((ref) => found.has(ref.oid)).map((ref) => `create ${ref.name}\0${ref.oid}\0`);
   if (input.length > 0) {
     const args = ["--git-dir", gitDir, "-c", "core.logAllRefUpdates=false", "update-ref", "-z", "--stdin"];
@@ -62,12 +65,17 @@ export async function writeHead(gitDir: string, head: { readonly branch: string 
 
 /** Without processes; git itself checks the finer rules when the ref is written. */
 function isRefName(name: string): boolean {
-  return /^refs\/[^\s~^:?*[\\\p{Cc}]+$/u.test(name) && !name.includes("..") && !name.split("/").some((part) => part === "" || part.startsWith(".") || part.endsWith(".lock"));
+  return (
+    /^refs\/[^\s~^:?*[\\\p{Cc}]+$/u.test(name) &&
+    !name.includes("..") &&
+    !name.split("/").some((part) => part === "" || part.startsWith(".") || part.endsWith(".lock"))
+  );
 }
 
 async function indexPack(gitDir: string, pack: AsyncIterable<Buffer>, options: CallOptions): Promise<void> {
   await gitText(["--git-dir", gitDir, "index-pack", "--stdin", "--fix-thin"], { input: pack, ...options }).catch((error: unknown) => {
-    if (error instanceof BackupError && error.code === "git_failed") throw new BackupError("damaged", `git cannot read a pack of the point: ${error.message}`, { cause: error });
+    if (error instanceof BackupError && error.code === "git_failed")
+      throw new BackupError("damaged", `git cannot read a pack of the point: ${error.message}`, { cause: error });
     throw error;
   });
 }

@@ -1,8 +1,9 @@
 /** Decides what a restore reads and gives. Pure; carried out by restore.ts. */
+
+import ignore from "ignore";
 import { type Catalogue, chainOf } from "../core/catalogue.ts";
 import { placeOf } from "../core/contents.ts";
 import type { Manifest } from "../core/manifest.ts";
-import ignore from "ignore";
 
 interface CommonPlan {
   /** Point that the files come from, and its chain, base first. */
@@ -57,7 +58,7 @@ export function planCommit({ oid, branch, files, objects }: CommitFacts, catalog
 }
 
 /** Gitignore's patterns, matched against the path in its worktree (`.git/…` for the git directory). */
-export function selector(paths: readonly string[]): (entry: string) => boolean {
+function selector(paths: readonly string[]): (entry: string) => boolean {
   if (paths.length === 0) return () => true;
   const matcher = ignore({ allowRelativePaths: true, ignorecase: false }).add(paths.map((path) => path.replace(/^\.\//, "")));
   return (entry) => {

@@ -220,7 +220,7 @@ function describe(point: Manifest): string {
 }
 
 /** "3 minutes after", "2 days before": from the moment to the point. */
-export function distance(point: Manifest, moment: Date): string {
+function distance(point: Manifest, moment: Date): string {
   const seconds = Math.round((Date.parse(point.createdAt) - moment.getTime()) / 1000);
   const size = Math.abs(seconds);
   const [unit, name] = size < 90 ? [1, "second"] : size < 5400 ? [60, "minute"] : size < 129600 ? [3600, "hour"] : [86400, "day"];

@@ -180,7 +180,7 @@ async function unpack(
 }
 
 /** The folder that takes the restore: made, or empty already. Throws `target_not_empty`. */
-export function prepareTarget(target: string): string {
+function prepareTarget(target: string): string {
   try {
     mkdirSync(target, { recursive: true });
     const found = readdirSync(target);

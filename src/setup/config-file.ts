@@ -27,7 +27,12 @@ export function readConfigFile(repository: Repository, environment: NodeJS.Proce
   const text = readOptional(path);
   if (text !== undefined) return { path, exists: true, config: parseConfig(text, path), isRemembered: false };
   const remembered = readOptional(rememberedFile(repository));
-  return { path, exists: false, config: remembered === undefined ? emptyConfig : parseConfig(remembered, path), isRemembered: remembered !== undefined };
+  return {
+    path,
+    exists: false,
+    config: remembered === undefined ? emptyConfig : parseConfig(remembered, path),
+    isRemembered: remembered !== undefined,
+  };
 }
 
 /** Keeps the settings with the machine's state: without them a repository that lost the file would look unprotected. */
@@ -63,7 +68,6 @@ export function writeConfigFile(repository: Repository, path: string, config: Co
   const needsBreak = lines.length > 0 && lines.at(-1) !== "";
   appendFileSync(exclude, `${needsBreak ? "\n" : ""}/${configName}\n`);
 }
-
 
 function readOptional(path: string): string | undefined {
   try {

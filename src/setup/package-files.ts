@@ -9,7 +9,8 @@ export function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) {
     const parent = dirname(folder);
-    if (parent === folder) throw new BackupError("internal", "the package's own files are not where they should be", { hint: "npm install -g holdfast" });
+    if (parent === folder)
+      throw new BackupError("internal", "the package's own files are not where they should be", { hint: "npm install -g holdfast" });
     folder = parent;
   }
   return folder;

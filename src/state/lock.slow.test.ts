@@ -1,18 +1,15 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { BackupError } from "../core/errors.ts";
 import { acquireLock, findLockOwner } from "./lock.ts";
 import { type LockOwner, thisProcess } from "./owner.ts";
 
 const lockModule = new URL("./lock.ts", import.meta.url).href;
-// The tests may be run by an older Node than the one the project brings.
-const pinned = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta.url));
-const node = existsSync(pinned) ? pinned : process.execPath;
+const node = process.execPath;
 let folder: string;
 let path: string;
 const children: ChildProcess[] = [];

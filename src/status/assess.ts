@@ -56,19 +56,23 @@ export function isWhole(copy: CopyFacts): boolean {
   return copy.error === null && copy.missing === 0 && copy.lastOkAt !== null;
 }
 
-
 export function assess(facts: StatusFacts): Assessment {
   const findings: { what: string; hint: string }[] = [];
   const find = (what: string, hint: string): void => void findings.push({ what, hint });
   const last = facts.points?.at(-1);
-  if (facts.points === undefined) find(facts.storeError?.message ?? "the store cannot be read", facts.storeError?.hint ?? "is the disk mounted? restore-from-git --from STORE reads another copy");
+  if (facts.points === undefined)
+    find(
+      facts.storeError?.message ?? "the store cannot be read",
+      facts.storeError?.hint ?? "is the disk mounted? restore-from-git --from STORE reads another copy",
+    );
   else if (last === undefined) find("there is no point yet", "holdfast backup");
   const [damaged, ...others] = facts.damaged;
   if (damaged !== undefined) find(`point ${damaged}${others.length === 0 ? " is" : ` and ${others.length} more are`} damaged`, "holdfast points");
   if (facts.points !== undefined && facts.lastFailure !== null) find(`the last point could not be made: ${facts.lastFailure}`, "holdfast backup");
   if (last !== undefined && !last.consistent) find("the last point is partial: something could not be read", `holdfast show ${last.id}`);
   if (facts.isConfigMissing) find("backup.yaml is gone; the settings of the last point are used", "holdfast doctor writes it again");
-  if (facts.hooks !== "firing") find(facts.hooks === "missing" ? "no hooks are installed: nothing happens by itself" : "some hooks do not fire", "holdfast hooks install");
+  if (facts.hooks !== "firing")
+    find(facts.hooks === "missing" ? "no hooks are installed: nothing happens by itself" : "some hooks do not fire", "holdfast hooks install");
   const unsaved = (facts.unsaved?.files ?? 0) + (facts.unsaved?.refs ?? 0);
   if (last !== undefined && unsaved > 0 && facts.now.getTime() - Date.parse(last.createdAt) > hour) {
     find("changes of more than an hour are in no point", "holdfast backup");
@@ -78,10 +82,15 @@ export function assess(facts: StatusFacts): Assessment {
     else if (copy.missing > 0) find(`copy ${copy.name} lacks ${copy.missing} points`, "holdfast sync --wait");
   }
   for (const mirror of facts.mirrors) {
-    if (mirror.status !== "ok") find(`mirror ${mirror.remote}: ${mirror.status === "never" ? "never pushed" : mirror.status}${mirror.message === null ? "" : ` (${mirror.message})`}`, "holdfast mirror");
+    if (mirror.status !== "ok")
+      find(
+        `mirror ${mirror.remote}: ${mirror.status === "never" ? "never pushed" : mirror.status}${mirror.message === null ? "" : ` (${mirror.message})`}`,
+        "holdfast mirror",
+      );
   }
   const whole = (last === undefined ? 0 : 1) + facts.copies.filter((copy) => isWhole(copy)).length;
   const elsewhere = facts.copies.filter((copy) => copy.kind === "branch" && isWhole(copy)).length;
-  if (last !== undefined && whole < 2) find("there is one copy only: a lost disk loses everything but what is pushed", "holdfast store add NAME branch:REMOTE/holdfast/backup");
+  if (last !== undefined && whole < 2)
+    find("there is one copy only: a lost disk loses everything but what is pushed", "holdfast store add NAME branch:REMOTE/holdfast/backup");
   return { protection: last === undefined ? "unprotected" : findings.length === 0 ? "protected" : "at_risk", findings, copies: { whole, elsewhere } };
 }

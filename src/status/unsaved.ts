@@ -1,6 +1,7 @@
 /** What changed since the last point: counted by looking, without reading contents. */
-import { observe } from "../capture/observe.ts";
+
 import type { KnownPoint } from "../capture/known.ts";
+import { observe } from "../capture/observe.ts";
 import { isIndexFile, isSameRef, planFiles } from "../capture/plan.ts";
 import { type LeftEntry, placeOf } from "../core/contents.ts";
 import type { Policy } from "../core/policy.ts";
@@ -42,7 +43,8 @@ export async function explainFiles({ repository, policy, storeFolders }: Omit<Un
   const verdicts = observation.files.flatMap(({ path: entry, kind }): FileVerdict[] => {
     const { worktree, area, path } = placeOf(entry);
     if (area === "git" || area === "tracked" || area === "folder" || kind === "folder") return [];
-    const reason = area === "modified" ? "tracked, with bytes of its own" : policy.judgeUntracked(path).isIn ? reasonOf(policy, path) : "in a nested repository";
+    const reason =
+      area === "modified" ? "tracked, with bytes of its own" : policy.judgeUntracked(path).isIn ? reasonOf(policy, path) : "in a nested repository";
     return [{ path: worktree === "" ? path : `${worktree}:${path}`, isIn: true, reason }];
   });
   return [...verdicts, ...observation.left.map(asVerdict)].sort((a, b) => (a.path < b.path ? -1 : 1));

@@ -1,5 +1,6 @@
 /** Looks for what is wrong with a repository's protection and mends what can be mended without asking. */
 import { accessSync, constants, existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { type App, now, primaryStore, recoveryTexts } from "../app.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { gitText } from "../git/run.ts";
@@ -11,7 +12,6 @@ import { writeRecoveryFiles } from "../points/recovery-files.ts";
 import { writeConfigFile } from "../setup/config-file.ts";
 import { findLockOwner } from "../state/lock.ts";
 import { installHere } from "./protect.ts";
-import { join } from "node:path";
 
 export interface Check {
   readonly name: string;
@@ -65,25 +65,51 @@ async function checkHooks(app: App, mend: boolean): Promise<Check[]> {
   const look = async (): Promise<{ isWell: boolean; detail: string }> => {
     const { hooks, trigger } = await hooksStatus(app.repository);
     const wrong = hooks.filter(({ state }) => state !== "installed");
-    const detail = [...wrong.map(({ name, state }) => `${name} ${state.replace("_", " ")}`), ...(trigger.state === "ready" ? [] : [`trigger ${trigger.state.replace("_", " ")}`])];
+    const detail = [
+      ...wrong.map(({ name, state }) => `${name} ${state.replace("_", " ")}`),
+      ...(trigger.state === "ready" ? [] : [`trigger ${trigger.state.replace("_", " ")}`]),
+    ];
     return { isWell: detail.length === 0, detail: detail.length === 0 ? `${hooks.length} hooks installed` : detail.join(", ") };
   };
   const before = await look();
-  if (before.isWell || !mend) return [{ name: "hooks", status: before.isWell ? "ok" : "wrong", detail: before.detail, ...(before.isWell ? {} : { hint: "holdfast hooks install" }) }];
+  if (before.isWell || !mend)
+    return [
+      { name: "hooks", status: before.isWell ? "ok" : "wrong", detail: before.detail, ...(before.isWell ? {} : { hint: "holdfast hooks install" }) },
+    ];
   await installHere(app.repository);
   const after = await look();
-  return [{ name: "hooks", status: after.isWell ? "mended" : "wrong", detail: after.isWell ? `were not well: ${before.detail}` : after.detail, ...(after.isWell ? {} : { hint: "holdfast hooks status" }) }];
+  return [
+    {
+      name: "hooks",
+      status: after.isWell ? "mended" : "wrong",
+      detail: after.isWell ? `were not well: ${before.detail}` : after.detail,
+      ...(after.isWell ? {} : { hint: "holdfast hooks status" }),
+    },
+  ];
 }
 
 async function checkLocks(app: App): Promise<Check[]> {
   const owner = findLockOwner(app.state.lock);
-  return [{ name: "lock", status: "ok", detail: owner === undefined ? "free" : `held for ${owner.purpose} by process ${owner.pid} on ${owner.host} since ${owner.startedAt}` }];
+  return [
+    {
+      name: "lock",
+      status: "ok",
+      detail: owner === undefined ? "free" : `held for ${owner.purpose} by process ${owner.pid} on ${owner.host} since ${owner.startedAt}`,
+    },
+  ];
 }
 
 /** Folders of in-place restores that were killed. One that is at work is younger than a day. */
 async function checkLeftovers(app: App, mend: boolean): Promise<Check[]> {
   const names = existsSync(app.state.root) ? readdirSync(app.state.root) : [];
-  const leftovers = names.filter((name) => name.startsWith("restoring-") && now().getTime() - statSync(join(app.state.root, name)).mtimeMs > 24 * 60 * 60_000);
+  const leftovers = names.filter(
+    (name) => name.startsWith("restoring-") && now().getTime() - statSync(join(app.state.root, name)).mtimeMs > 24 * 60 * 60_000,
+  );
   if (mend) for (const name of leftovers) rmSync(join(app.state.root, name), { recursive: true, force: true });
-  return leftovers.map((name) => ({ name: "leftovers", status: mend ? "mended" : "wrong", detail: `an unfinished restore: ${join(app.state.root, name)}`, ...(mend ? {} : { hint: "holdfast doctor" }) }));
+  return leftovers.map((name) => ({
+    name: "leftovers",
+    status: mend ? "mended" : "wrong",
+    detail: `an unfinished restore: ${join(app.state.root, name)}`,
+    ...(mend ? {} : { hint: "holdfast doctor" }),
+  }));
 }

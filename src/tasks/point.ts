@@ -1,5 +1,5 @@
 /** The use cases as the faces call them, with everything wired. This one: points of the living repository. */
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type App, dataFolder, folderStores, now, primaryStore, randomSuffix, version } from "../app.ts";
@@ -121,9 +121,6 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
   for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`]) sweepLock(lock);
   rmSync(join(app.state.root, "packing"), { recursive: true, force: true });
-  for (const name of existsSync(app.state.captureState) ? readdirSync(app.state.captureState) : []) {
-    if (/^known\.\d+$/.test(name)) rmSync(join(app.state.captureState, name), { force: true });
-  }
   writeFileSync(app.state.swept, "");
 }
 

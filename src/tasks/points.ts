@@ -33,7 +33,8 @@ export async function readPoint(app: App, prefix: string, nameOrUrl: string | un
   const { points, damaged, store } = await readPoints(app, nameOrUrl);
   const point = findPoint(prefix, points);
   if (point === undefined) throwIfDamaged(prefix, damaged);
-  if (point === undefined) throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
+  if (point === undefined)
+    throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
   const chain = chainOf(point, points);
   return { point, chain, contents: await readContents(store, chain, { signal }) };
 }

@@ -42,12 +42,20 @@ export function temporaryTarget(name: string, point: Manifest): string {
   return mkdtempSync(join(tmpdir(), `${name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}-${point.id.slice(0, 16)}-`));
 }
 
-export async function restoreTo(found: FoundRestore, target: string, options: { onProgress?: (step: string) => void; signal: AbortSignal }): Promise<RestoreResult> {
+export async function restoreTo(
+  found: FoundRestore,
+  target: string,
+  options: { onProgress?: (step: string) => void; signal: AbortSignal },
+): Promise<RestoreResult> {
   return restore({ plan: found.plan, store: found.store, target, ...options });
 }
 
 /** Restores into a temporary folder, compares, and removes it. */
-export async function proveRestore(name: string, found: FoundRestore, options: { onProgress?: (step: string) => void; signal: AbortSignal }): Promise<RestoreResult> {
+export async function proveRestore(
+  name: string,
+  found: FoundRestore,
+  options: { onProgress?: (step: string) => void; signal: AbortSignal },
+): Promise<RestoreResult> {
   const target = temporaryTarget(name, found.plan.point);
   try {
     return await restoreTo(found, target, options);
@@ -69,7 +77,9 @@ export async function prepareInPlace(app: App, found: FoundRestore, signal: Abor
   const root = here.root;
   if (root === null) throw new BackupError("usage", "a bare repository has no files to restore in place", { hint: "restore-from-git --to DIR" });
   if (here.name !== "" && found.plan.result === "commit") {
-    throw new BackupError("usage", "in a linked worktree only a moment can be restored in place", { hint: "name a point, or: restore-from-git COMMIT --to DIR" });
+    throw new BackupError("usage", "in a linked worktree only a moment can be restored in place", {
+      hint: "name a point, or: restore-from-git COMMIT --to DIR",
+    });
   }
   const staging = makeStaging(app.state.root, randomBytes(4).toString("hex"));
   const dispose = async (): Promise<void> => {
@@ -86,4 +96,3 @@ export async function prepareInPlace(app: App, found: FoundRestore, signal: Abor
     throw error;
   }
 }
-

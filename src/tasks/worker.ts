@@ -19,12 +19,17 @@ export async function runHookWorker(commonDir: string, signal: AbortSignal): Pro
     },
     startReplication: (replicationSignal) => {
       // Each on its own: a mirror that hangs does not keep a copy from its next round.
-      const parts = [syncCopies, syncMirrors].map((part) => new Repeated(async () => {
-        const fresh = { ...(await openApp(commonDir)), log: app.log };
-        await part(fresh, { force: false, signal: replicationSignal });
-      }));
+      const parts = [syncCopies, syncMirrors].map(
+        (part) =>
+          new Repeated(async () => {
+            const fresh = { ...(await openApp(commonDir)), log: app.log };
+            await part(fresh, { force: false, signal: replicationSignal });
+          }),
+      );
       return {
-        request: () => parts.forEach((part) => part.request()),
+        request: () => {
+          for (const part of parts) part.request();
+        },
         idle: async () => void (await Promise.all(parts.map((part) => part.idle()))),
       };
     },

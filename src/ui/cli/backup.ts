@@ -1,10 +1,10 @@
 import { openApp } from "../../app.ts";
+import type { Problem } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, type PointKind, storedSize } from "../../core/manifest.ts";
-import type { Problem } from "../../core/contents.ts";
-import type { Output } from "./output.ts";
 import { makePointNow, planPoint } from "../../tasks/point.ts";
 import type { CommandContext } from "./context.ts";
+import type { Output } from "./output.ts";
 import { bytes, count, path } from "./words.ts";
 
 interface BackupOptions {
@@ -19,10 +19,15 @@ interface BackupOptions {
 export async function backup({ cwd, output, signal }: CommandContext, options: BackupOptions): Promise<number> {
   const app = await openApp(cwd);
   const retention = options.retain ?? (options.kind === "pre-change" ? "until_verified" : "policy");
-  if (!/^(?:policy|permanent|until_verified|days_[1-9]\d{0,4})$/.test(retention)) throw new BackupError("usage", `${retention} is not a retention`, { hint: "days_N, until_verified or permanent" });
+  if (!/^(?:policy|permanent|until_verified|days_[1-9]\d{0,4})$/.test(retention))
+    throw new BackupError("usage", `${retention} is not a retention`, { hint: "days_N, until_verified or permanent" });
   if (options.dryRun === true) {
     const plan = await planPoint(app);
-    output.line(plan.known ? `${count(plan.files, "file")} and ${count(plan.refs, "ref")} changed since the last point.` : "There is no point yet: everything would be stored.");
+    output.line(
+      plan.known
+        ? `${count(plan.files, "file")} and ${count(plan.refs, "ref")} changed since the last point.`
+        : "There is no point yet: everything would be stored.",
+    );
     for (const example of plan.examples) output.line(`  ${path(example)}`);
     output.json({ dryRun: plan });
     return exitCodes.done;
@@ -32,7 +37,9 @@ export async function backup({ cwd, output, signal }: CommandContext, options: B
     isAsked: true,
     isFull: options.full === true,
     retention,
-    ...(options.message === undefined && options.ticket === undefined ? {} : { note: { text: options.message ?? null, ticket: options.ticket ?? null } }),
+    ...(options.message === undefined && options.ticket === undefined
+      ? {}
+      : { note: { text: options.message ?? null, ticket: options.ticket ?? null } }),
     signal,
     onProgress: (done, total) => output.progress(`${count(done, "file")} of ${total.toLocaleString("en")}`),
   });

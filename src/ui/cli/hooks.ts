@@ -12,7 +12,9 @@ export async function hooks({ cwd, output }: CommandContext, _options: object, a
     case "install": {
       const { place, hooks: changed } = await installHere(app.repository);
       const count = changed.filter(({ change }) => change !== "none").length;
-      output.line(count === 0 ? `All ${changed.length} hooks are installed already (${place.folder}).` : `Installed ${count} hooks in ${place.folder}.`);
+      output.line(
+        count === 0 ? `All ${changed.length} hooks are installed already (${place.folder}).` : `Installed ${count} hooks in ${place.folder}.`,
+      );
       output.json({ folder: place.folder, manager: place.manager, hooks: changed });
       return exitCodes.done;
     }

@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline/promises";
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
-import { planSettings, protect, type ProtectWish, refuseForeignSettings } from "../../tasks/protect.ts";
+import { type ProtectWish, planSettings, protect, refuseForeignSettings } from "../../tasks/protect.ts";
 import { readStatus } from "../../tasks/status.ts";
 import { syncAll } from "../../tasks/sync.ts";
 import { describePoint, reportProblems } from "./backup.ts";

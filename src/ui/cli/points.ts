@@ -3,12 +3,15 @@ import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
 import { parseMoment } from "../../restore/resolve.ts";
-import type { Output } from "./output.ts";
 import { readPoint, readPoints } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
+import type { Output } from "./output.ts";
 import { age, bytes, count, path, table } from "./words.ts";
 
-export async function points({ cwd, output }: CommandContext, options: { readonly kind?: string; readonly since?: string; readonly store?: string }): Promise<number> {
+export async function points(
+  { cwd, output }: CommandContext,
+  options: { readonly kind?: string; readonly since?: string; readonly store?: string },
+): Promise<number> {
   const kind = options.kind?.replace("-", "_");
   if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
@@ -16,7 +19,9 @@ export async function points({ cwd, output }: CommandContext, options: { readonl
   const app = await openApp(cwd);
   const { points: all, damaged, store } = await readPoints(app, options.store);
   const since = options.since === undefined ? undefined : await parseMoment(options.since);
-  const chosen = all.filter((point) => (kind === undefined || point.kind === kind) && (since === undefined || Date.parse(point.createdAt) >= since.getTime()));
+  const chosen = all.filter(
+    (point) => (kind === undefined || point.kind === kind) && (since === undefined || Date.parse(point.createdAt) >= since.getTime()),
+  );
   listPoints(chosen, output);
   if (chosen.length === 0) output.line(all.length === 0 ? "No points yet. holdfast backup makes one." : "No point fits.");
   for (const { error } of damaged) output.warn(error.message);
@@ -39,7 +44,11 @@ export function listPoints(all: readonly Manifest[], output: Output): void {
   for (const line of table(rows)) output.line(line);
 }
 
-export async function show({ cwd, output, signal }: CommandContext, options: { readonly files?: boolean; readonly store?: string }, prefix = ""): Promise<number> {
+export async function show(
+  { cwd, output, signal }: CommandContext,
+  options: { readonly files?: boolean; readonly store?: string },
+  prefix = "",
+): Promise<number> {
   const app = await openApp(cwd);
   const { point, contents, chain } = await readPoint(app, prefix, options.store, signal);
   output.line(`Point ${point.id}`);
@@ -53,7 +62,10 @@ export async function show({ cwd, output, signal }: CommandContext, options: { r
     ["holds", `${count(contents.refs.size, "ref")}, ${count(contents.files.size, "entry", "entries")}, ${bytes(point.counts.bytes)}`],
   ];
   for (const { name, path: place, branch, oid } of contents.worktrees) {
-    rows.push([name === "" ? "worktree" : `worktree ${path(name)}`, `${path(place)} at ${oid?.slice(0, 12) ?? "no commit"}${branch === null ? " (detached)" : ` on ${path(branch)}`}`]);
+    rows.push([
+      name === "" ? "worktree" : `worktree ${path(name)}`,
+      `${path(place)} at ${oid?.slice(0, 12) ?? "no commit"}${branch === null ? " (detached)" : ` on ${path(branch)}`}`,
+    ]);
   }
   for (const line of table(rows)) output.line(`  ${line}`);
   if (options.files === true) for (const entry of contents.files.keys()) if (placeOf(entry).area !== "folder") output.line(path(entry));

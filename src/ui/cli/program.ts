@@ -29,7 +29,8 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
       exitCode = await execute({ cwd: options.C ?? process.cwd(), output, signal }, options, ...names);
       output.done();
     };
-  const add = (definition: string, description: string): Command => program.command(definition).description(description).option("--json", "answer with one JSON document on stdout");
+  const add = (definition: string, description: string): Command =>
+    program.command(definition).description(description).option("--json", "answer with one JSON document on stdout");
 
   add("init", "protect this repository: store, hooks, first point, and a restore to prove it")
     .option("-y, --yes", "do not ask")
@@ -63,7 +64,9 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     run(async () => (await import("./restore.ts")).restore),
   );
 
-  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder").action(run(async () => (await import("./recover.ts")).recover));
+  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder").action(
+    run(async () => (await import("./recover.ts")).recover),
+  );
 
   add("status", "what would I lose now?")
     .option("--files", "explain for each path why it is in a point or out of it")

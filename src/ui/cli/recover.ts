@@ -23,9 +23,21 @@ export async function recover({ cwd, output, signal }: CommandContext, _options:
     if (points.length === 0) throw new BackupError("no_points", `the store ${url} holds no point`, { hint: "look for another copy" });
     output.note(`Store of ${identity.name}: ${points.length} points.`);
     const startedAt = performance.now();
-    const resolved = await resolve({ what: undefined, at: undefined, filesFrom: undefined, paths: [], store, catalogue: points, commonDir: undefined, signal });
+    const resolved = await resolve({
+      what: undefined,
+      at: undefined,
+      filesFrom: undefined,
+      paths: [],
+      store,
+      catalogue: points,
+      commonDir: undefined,
+      signal,
+    });
     const found = { ...resolved, store, points, damaged };
-    const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), { signal, onProgress: (step) => output.progress(`restoring: ${step} …`) });
+    const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), {
+      signal,
+      onProgress: (step) => output.progress(`restoring: ${step} …`),
+    });
     // The recovered repository goes on with its stores: they know it by this id.
     if (result.comparison.differences.length === 0) rememberRepositoryId(stateLayout(stateDirOf(result.gitDir)), identity.repository);
     return report(result, found, { output, startedAt, where: result.target });

@@ -1,11 +1,11 @@
-import { createInterface } from "node:readline/promises";
 import { isAbsolute, join } from "node:path";
+import { createInterface } from "node:readline/promises";
 import { type App, openApp } from "../../app.ts";
 import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
+import { storedSize } from "../../core/manifest.ts";
 import type { RestorePlan } from "../../restore/plan.ts";
 import type { RestoreResult } from "../../restore/restore.ts";
-import { storedSize } from "../../core/manifest.ts";
 import { makePointNow } from "../../tasks/point.ts";
 import { readPoint } from "../../tasks/points.ts";
 import { type FoundRestore, findRestore, prepareInPlace, proveRestore, restoreTo, temporaryTarget } from "../../tasks/restore.ts";
@@ -29,7 +29,8 @@ interface RestoreOptions {
 
 export async function restore(context: CommandContext, options: RestoreOptions, what?: string): Promise<number> {
   const { cwd, output, signal } = context;
-  if (options.list === true && what === undefined && options.at === undefined) return points(context, options.from === undefined ? {} : { store: options.from });
+  if (options.list === true && what === undefined && options.at === undefined)
+    return points(context, options.from === undefined ? {} : { store: options.from });
   const chosen = [options.to !== undefined, options.inPlace === true, options.verifyOnly === true].filter(Boolean).length;
   if (chosen > 1) throw new BackupError("usage", "--to, --in-place and --verify-only exclude each other");
   const app = await openApp(cwd);
@@ -69,9 +70,22 @@ export function report(
   for (const folder of worktrees) output.line(`Linked worktree: ${folder}`);
   for (const name of skipped.slice(0, 10)) output.line(`Not written, the commit has a file there: ${path(name)}`);
   if (hooks.length > 0) output.line(`Hooks are kept, not put to work: .git/holdfast-restored/hooks (${hooks.map(path).join(", ")})`);
-  if (settings.length > 0) output.line(`Settings that can run commands are kept, not put to work: .git/holdfast-restored/config (${settings.map(path).join(", ")})`);
-  if (problems.length > 0) output.warn(`the point itself was partial: ${count(problems.length, "thing")} could not be captured; holdfast show ${found.plan.point.id}`);
-  output.json({ explanation: found.explanation, point: found.plan.point.id, result: found.plan.result, target: result.target, comparison, worktrees, skipped, settings, hooks, problems });
+  if (settings.length > 0)
+    output.line(`Settings that can run commands are kept, not put to work: .git/holdfast-restored/config (${settings.map(path).join(", ")})`);
+  if (problems.length > 0)
+    output.warn(`the point itself was partial: ${count(problems.length, "thing")} could not be captured; holdfast show ${found.plan.point.id}`);
+  output.json({
+    explanation: found.explanation,
+    point: found.plan.point.id,
+    result: found.plan.result,
+    target: result.target,
+    comparison,
+    worktrees,
+    skipped,
+    settings,
+    hooks,
+    problems,
+  });
   if (isSame) return exitCodes.done;
   throwMismatch(comparison.differences.length, output);
   return new BackupError("mismatch", "").exitCode;
@@ -84,9 +98,15 @@ function throwMismatch(differences: number, output: Output): void {
 
 function dryRun({ plan, explanation, store }: FoundRestore, to: string | undefined, output: Output): number {
   const reads = readsOf(plan);
-  output.line(`Would read ${count(reads.tarballs, "tarball")} and ${count(reads.bundles, "bundle")} (${bytes(reads.size)}) from the store ${store.name}.`);
-  output.line(`Would write ${plan.result === "moment" ? "the moment" : "a clean checkout of the commit"}${plan.paths.length > 0 ? ` (only ${plan.paths.join(", ")})` : ""} into ${to ?? "a new temporary folder"}.`);
-  output.json({ dryRun: { explanation, point: plan.point.id, result: plan.result, chain: plan.chain.map(({ id }) => id), ...reads, target: to ?? null } });
+  output.line(
+    `Would read ${count(reads.tarballs, "tarball")} and ${count(reads.bundles, "bundle")} (${bytes(reads.size)}) from the store ${store.name}.`,
+  );
+  output.line(
+    `Would write ${plan.result === "moment" ? "the moment" : "a clean checkout of the commit"}${plan.paths.length > 0 ? ` (only ${plan.paths.join(", ")})` : ""} into ${to ?? "a new temporary folder"}.`,
+  );
+  output.json({
+    dryRun: { explanation, point: plan.point.id, result: plan.result, chain: plan.chain.map(({ id }) => id), ...reads, target: to ?? null },
+  });
   return exitCodes.done;
 }
 
@@ -117,7 +137,9 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
   const { plan, root } = prepared;
   const overwrite = plan.files.filter(({ action }) => action === "overwrite");
   const create = plan.files.filter(({ action }) => action === "create");
-  output.line(`In ${root}: ${count(overwrite.length, "file")} overwritten, ${count(create.length, "file")} created, ${count(plan.same, "file")} already as wanted. Nothing is deleted; branches and HEAD stay.`);
+  output.line(
+    `In ${root}: ${count(overwrite.length, "file")} overwritten, ${count(create.length, "file")} created, ${count(plan.same, "file")} already as wanted. Nothing is deleted; branches and HEAD stay.`,
+  );
   const limit = options.dryRun === true ? undefined : 20;
   for (const { path: name, action } of plan.files.slice(0, limit)) output.line(`  ${action}  ${path(name)}`);
   if (limit !== undefined && plan.files.length > limit) output.line(`  … and ${plan.files.length - limit} more (--dry-run lists all)`);
@@ -125,7 +147,15 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
     output.line(`Uncommitted changes that would be overwritten (${plan.conflicts.length}):`);
     for (const name of plan.conflicts.slice(0, limit)) output.line(`  ${path(name)}`);
   } else if (plan.uncommitted.length > 0) output.line(`${count(plan.uncommitted.length, "uncommitted change")} here, none in the way.`);
-  const document = { explanation: found.explanation, point: found.plan.point.id, root, files: plan.files, same: plan.same, conflicts: plan.conflicts, uncommitted: plan.uncommitted };
+  const document = {
+    explanation: found.explanation,
+    point: found.plan.point.id,
+    root,
+    files: plan.files,
+    same: plan.same,
+    conflicts: plan.conflicts,
+    uncommitted: plan.uncommitted,
+  };
   if (options.dryRun === true || plan.files.length === 0) {
     output.json({ inPlace: { ...document, executed: false } });
     return exitCodes.done;
@@ -141,7 +171,8 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
 }
 
 async function askConsent(): Promise<void> {
-  if (process.stdin.isTTY !== true) throw new BackupError("consent_missing", "writing over the worktree needs consent, and nobody is there to type it");
+  if (process.stdin.isTTY !== true)
+    throw new BackupError("consent_missing", "writing over the worktree needs consent, and nobody is there to type it");
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   try {
     const answer = await terminal.question("Type RESTORE to go on: ");

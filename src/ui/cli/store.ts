@@ -1,7 +1,7 @@
 import { createStoreFolder, findStore, openApp, primaryStore } from "../../app.ts";
-import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { parseStoreUrl } from "../../core/store-url.ts";
+import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
 import { freeName } from "../../tasks/protect.ts";
 import { refuseForeignCopy, syncCopies } from "../../tasks/sync.ts";
@@ -10,7 +10,13 @@ import { reportCopy } from "./sync.ts";
 import { table } from "./words.ts";
 
 /** `store add [NAME] URL`, `store list`, `store remove NAME`. */
-export async function store({ cwd, output, signal }: CommandContext, _options: object, action = "", first?: string, second?: string): Promise<number> {
+export async function store(
+  { cwd, output, signal }: CommandContext,
+  _options: object,
+  action = "",
+  first?: string,
+  second?: string,
+): Promise<number> {
   const app = await openApp(cwd);
   const { stores } = app.config;
   switch (action) {
@@ -25,8 +31,10 @@ export async function store({ cwd, output, signal }: CommandContext, _options: o
       if (url === undefined) throw new BackupError("usage", "which store?", { hint: "holdfast store add NAME URL" });
       const location = parseStoreUrl(url);
       const name = second === undefined ? freeName(url, stores) : (first ?? "");
-      if (stores.some((known) => known.name === name || known.url === url)) throw new BackupError("usage", `there is a store ${name} or ${url} already`, { hint: "holdfast store list" });
-      if (stores.length === 0) throw new BackupError("not_protected", `${app.name} is not protected yet`, { hint: `holdfast init --yes --store ${url}` });
+      if (stores.some((known) => known.name === name || known.url === url))
+        throw new BackupError("usage", `there is a store ${name} or ${url} already`, { hint: "holdfast store list" });
+      if (stores.length === 0)
+        throw new BackupError("not_protected", `${app.name} is not protected yet`, { hint: `holdfast init --yes --store ${url}` });
       if (location.kind === "folder") await createStoreFolder(app, location.path);
       await refuseForeignCopy(app, await findStore(app, url));
       writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: [...stores, { name, url }] });
@@ -37,9 +45,12 @@ export async function store({ cwd, output, signal }: CommandContext, _options: o
       return outcome === undefined || outcome.status === "ok" ? exitCodes.done : exitCodes.partial;
     }
     case "remove": {
-      if (!stores.some(({ name }) => name === first)) throw new BackupError("usage", `there is no store called ${first ?? ""}`, { hint: "holdfast store list" });
+      if (!stores.some(({ name }) => name === first))
+        throw new BackupError("usage", `there is no store called ${first ?? ""}`, { hint: "holdfast store list" });
       if (first === primaryStore(app).name) {
-        throw new BackupError("usage", `${first} is the primary store: points are written there first`, { hint: `put another folder first under stores: in ${app.configFile.path}` });
+        throw new BackupError("usage", `${first} is the primary store: points are written there first`, {
+          hint: `put another folder first under stores: in ${app.configFile.path}`,
+        });
       }
       writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: stores.filter(({ name }) => name !== first) });
       forgetCopyState(app.state.copies, first ?? "");

@@ -19,7 +19,8 @@ export async function sync({ cwd, output, signal }: CommandContext, options: { r
       if (event.kind === "copy") output.progress(`${event.store}: point ${event.done} of ${event.total}`);
     },
   });
-  if (copies.length + mirrors.length === 0) output.line("There is no other store and no mirror: nothing to bring up to date. holdfast store add NAME URL adds one.");
+  if (copies.length + mirrors.length === 0)
+    output.line("There is no other store and no mirror: nothing to bring up to date. holdfast store add NAME URL adds one.");
   for (const copy of copies) reportCopy(copy, output);
   for (const mirror of mirrors) reportMirror(mirror, output);
   output.json({ copies, mirrors });
@@ -29,7 +30,8 @@ export async function sync({ cwd, output, signal }: CommandContext, options: { r
 
 export async function mirror({ cwd, output, signal }: CommandContext, options: { readonly check?: boolean }): Promise<number> {
   const app = await openApp(cwd);
-  if (app.config.mirrors.length === 0) throw new BackupError("usage", "no mirrors are configured", { hint: `name remotes under mirrors: in ${app.configFile.path}` });
+  if (app.config.mirrors.length === 0)
+    throw new BackupError("usage", "no mirrors are configured", { hint: `name remotes under mirrors: in ${app.configFile.path}` });
   if (options.check !== true) {
     const outcomes = await syncMirrors(app, { force: true, signal });
     for (const outcome of outcomes) reportMirror(outcome, output);
@@ -39,7 +41,9 @@ export async function mirror({ cwd, output, signal }: CommandContext, options: {
   const checks = await checkMirrorsNow(app, signal);
   for (const { remote, status, refs, message } of checks) {
     const other = refs.filter(({ state }) => state !== "same");
-    output.line(`${remote}: ${status === "same" ? `all ${count(refs.length, "tip")} the same` : status === "unreachable" ? `unreachable${message === undefined ? "" : ` (${message})`}` : `${count(other.length, "ref")} of ${refs.length} not the same`}`);
+    output.line(
+      `${remote}: ${status === "same" ? `all ${count(refs.length, "tip")} the same` : status === "unreachable" ? `unreachable${message === undefined ? "" : ` (${message})`}` : `${count(other.length, "ref")} of ${refs.length} not the same`}`,
+    );
     for (const { ref, state } of other) output.line(`  ${path(ref)}: ${state}`);
   }
   output.json({ mirrors: checks });
@@ -48,7 +52,10 @@ export async function mirror({ cwd, output, signal }: CommandContext, options: {
 
 export function reportCopy({ store, status, sent, missing, message, hint }: CopyOutcome, output: Output): void {
   if (status === "ok") output.line(`copy ${store}: whole${sent > 0 ? `, ${count(sent, "point")} sent` : ""}`);
-  else output.line(`copy ${store}: ${status}, ${count(missing, "point")} missing${message === undefined ? "" : `: ${message}`}${hint === undefined ? "" : `\n  hint: ${hint}`}`);
+  else
+    output.line(
+      `copy ${store}: ${status}, ${count(missing, "point")} missing${message === undefined ? "" : `: ${message}`}${hint === undefined ? "" : `\n  hint: ${hint}`}`,
+    );
 }
 
 export function reportMirror({ remote, status, refs, kept, message, hint }: MirrorOutcome, output: Output): void {

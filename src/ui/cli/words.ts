@@ -18,7 +18,13 @@ export function age(moment: Date, now: Date): string {
   if (seconds < 0) return "in the future";
   if (seconds < 10) return "just now";
   const [count, unit] =
-    seconds < 90 ? [seconds, "second"] : seconds < 5400 ? [Math.round(seconds / 60), "minute"] : seconds < 129_600 ? [Math.round(seconds / 3600), "hour"] : [Math.round(seconds / 86_400), "day"];
+    seconds < 90
+      ? [seconds, "second"]
+      : seconds < 5400
+        ? [Math.round(seconds / 60), "minute"]
+        : seconds < 129_600
+          ? [Math.round(seconds / 3600), "hour"]
+          : [Math.round(seconds / 86_400), "day"];
   return `${count} ${unit}${count === 1 ? "" : "s"} ago`;
 }
 
@@ -33,6 +39,13 @@ export function path(text: string): string {
 /** Columns, two spaces apart; the last one is not padded. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
-  for (const row of rows) row.forEach((cell, index) => (widths[index] = Math.max(widths[index] ?? 0, cell.length)));
-  return rows.map((row) => row.map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0))).join("  ").trimEnd());
+  for (const row of rows) {
+    for (const [index, cell] of row.entries()) widths[index] = Math.max(widths[index] ?? 0, cell.length);
+  }
+  return rows.map((row) =>
+    row
+      .map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
 }

@@ -1,6 +1,6 @@
 /** The wiring: the only place that chooses adapters. Faces call what stands here; use cases know nothing of it. */
 import { createHash, randomBytes, randomInt, randomUUID } from "node:crypto";
-import { homedir, hostname } from "node:os";
+import { homedir } from "node:os";
 import { basename, join, resolve as resolvePath } from "node:path";
 import type { Config } from "./core/config.ts";
 import { BackupError } from "./core/errors.ts";

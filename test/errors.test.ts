@@ -213,13 +213,16 @@ describe("the store", () => {
     expect((await work.json(["status"], 3)).findings.map(({ what }: { what: string }) => what).join()).not.toContain("could not be made");
   });
 
-  test.skipIf(isRoot)("not ours to write: refused", async () => {
-    using work = await workspace();
-    chmodSync(work.store, 0o500);
-    await expectRefusal(["backup"], work.repo.path, { exit: 1, code: "store_unwritable", error: /EACCES/, hint: /check the permissions/ });
-    chmodSync(work.store, 0o700);
-    await work.backup();
-  });
+  // To root every folder is its own to write; the read-only volume above shows it the same.
+  if (!isRoot) {
+    test("not ours to write: refused", async () => {
+      using work = await workspace();
+      chmodSync(work.store, 0o500);
+      await expectRefusal(["backup"], work.repo.path, { exit: 1, code: "store_unwritable", error: /EACCES/, hint: /check the permissions/ });
+      chmodSync(work.store, 0o700);
+      await work.backup();
+    });
+  }
 
   test.skipIf(!mounts)("full: refused, earlier points are intact, nothing is left behind, and it works again after space is freed", async () => {
     using work = await workspace();

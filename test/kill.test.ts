@@ -74,6 +74,7 @@ async function killBackups(wanted: number, seed: number, expect: ExpectStatic): 
   await journal.check();
   expect(await unowned(journal.store)).toEqual([]);
   expect(readdirSync(state).filter((name) => !stateNames.has(name))).toEqual([]);
+  expect(readdirSync(join(work.repo.path, ".git/objects/pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);
   expect(readdirSync(join(state, "capture")).filter((name) => !["known", "tips", "chunks"].includes(name))).toEqual([]);
   const restored = await journal.restoreSome(Number.POSITIVE_INFINITY);
   console.log(

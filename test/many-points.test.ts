@@ -1,6 +1,6 @@
 /**
  * A thousand points, one after another: each restores by reading a few artifacts, and the store grows with what changed.
- * HOLDFAST_POINTS sets how many (default 300).
+ * HOLDFAST_POINTS sets how many (default 120).
  */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { gitRepo } from "./support/repo.ts";
 import { restorePoint } from "./support/restore-point.ts";
 import { snapshotTree, type TreeEntry } from "./support/tree.ts";
 
-const count = Number(process.env["HOLDFAST_POINTS"] ?? 300);
+const count = Number(process.env["HOLDFAST_POINTS"] ?? 120);
 
 test(`${count} points of small changes`, async () => {
   const random = seededRandom(3);

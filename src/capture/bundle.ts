@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { createReadStream, readdirSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { ArtifactWriter } from "../archive/artifact-file.ts";
 import { type Problem, partialClone, type RefEntry } from "../core/contents.ts";
@@ -152,10 +152,9 @@ export async function packEverything({ repository, signal }: Pick<BundleRequest,
   const lenient = repository.isPartial ? ["--missing=allow-promisor"] : [];
   // As git lays out an object folder, so that git can be asked what is in it.
   const folder = packingFolder(repository);
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(join(folder, "pack"), { recursive: true });
   const run = async (args: readonly string[], input: string): Promise<string | undefined> => {
-    const options = signal === undefined ? {} : { signal };
+    await rm(folder, { recursive: true, force: true });
+    const options = { env: { GIT_OBJECT_DIRECTORY: await borrowObjects(repository.commonDir, folder) }, ...(signal === undefined ? {} : { signal }) };
     const output = await gitText(
       ["--git-dir", repository.commonDir, "pack-objects", "-q", "--delta-base-offset", ...args, join(folder, "pack/pack")],
       {
@@ -170,6 +169,9 @@ export async function packEverything({ repository, signal }: Pick<BundleRequest,
     return { name: await run([...everything, ...lenient], ""), problems };
   } catch (error) {
     if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
+    // A gc may have replaced the packs since they were listed: once more, before anything is called damaged.
+    const second = await run([...everything, ...lenient], "").catch(() => null);
+    if (second !== null) return { name: second, problems };
     problems.push({
       code: "missing_objects",
       path: ".git/objects",
@@ -177,6 +179,21 @@ export async function packEverything({ repository, signal }: Pick<BundleRequest,
     });
     return { name: await packReadable(repository.commonDir, (oids) => run([], `${oids.join("\n")}\n`), problems), problems };
   }
+}
+
+/**
+ * An object folder of ours in which everything is the user's: git writes its temporary pack into the object folder that
+ * it is given, and a killed run must not leave one in the user's. Links for the fan-out folders, `info` and each pack:
+ * git counts them as its own, unreachable objects included, which alternates would not do.
+ */
+async function borrowObjects(commonDir: string, folder: string): Promise<string> {
+  const [theirs, ours] = [join(commonDir, "objects"), join(folder, "objects")];
+  await mkdir(join(folder, "pack"), { recursive: true });
+  await mkdir(join(ours, "pack"), { recursive: true });
+  for (const name of foldersOf(theirs)) if (name !== "pack") await symlink(join(theirs, name), join(ours, name));
+  for (const name of foldersOf(join(theirs, "pack")))
+    if (!name.startsWith("tmp_")) await symlink(join(theirs, "pack", name), join(ours, "pack", name));
+  return ours;
 }
 
 /** Packs all that can be read. Slow; only for a repository that is damaged already. */

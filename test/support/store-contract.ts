@@ -236,33 +236,36 @@ export function storeContract(
       expect((await readAll(await opened.reopen(), "20261121/a"))?.equals(bytes)).toBe(true);
     });
 
-    test.skipIf(holdsAll)("64 MiB stream through in bounded memory", { timeout: 60_000 }, async () => {
-      await using opened = await openLarge();
-      const [chunks, chunkSize] = [64, 1 << 20];
-      const seed = randomBytes(chunkSize);
-      const memory = watchMemory();
-      const source: Source = {
-        size: chunks * chunkSize,
-        async *open() {
-          for (let index = 0; index < chunks; index += 1) {
-            memory.look();
-            const chunk = Buffer.from(seed);
-            chunk.writeUInt32BE(index);
-            yield chunk;
-          }
-        },
-      };
-      await opened.store.put("20261121/large", source);
-      await opened.store.flush();
-      let size = 0;
-      for await (const chunk of (await (await opened.reopen()).get("20261121/large")) ?? []) {
-        const before = Math.floor(size / chunkSize);
-        size += chunk.length;
-        if (Math.floor(size / chunkSize) !== before) memory.look();
-      }
-      expect(size).toBe(source.size);
-      expect(memory.peakBytes()).toBeLessThan(24 * 1024 * 1024);
-    });
+    // A store in memory holds what it is given.
+    if (!holdsAll) {
+      test("64 MiB stream through in bounded memory", { timeout: 60_000 }, async () => {
+        await using opened = await openLarge();
+        const [chunks, chunkSize] = [64, 1 << 20];
+        const seed = randomBytes(chunkSize);
+        const memory = watchMemory();
+        const source: Source = {
+          size: chunks * chunkSize,
+          async *open() {
+            for (let index = 0; index < chunks; index += 1) {
+              memory.look();
+              const chunk = Buffer.from(seed);
+              chunk.writeUInt32BE(index);
+              yield chunk;
+            }
+          },
+        };
+        await opened.store.put("20261121/large", source);
+        await opened.store.flush();
+        let size = 0;
+        for await (const chunk of (await (await opened.reopen()).get("20261121/large")) ?? []) {
+          const before = Math.floor(size / chunkSize);
+          size += chunk.length;
+          if (Math.floor(size / chunkSize) !== before) memory.look();
+        }
+        expect(size).toBe(source.size);
+        expect(memory.peakBytes()).toBeLessThan(24 * 1024 * 1024);
+      });
+    }
 
     test("property: whatever is put, deleted and flushed, the store is what a map would be", { timeout: 60_000 }, async () => {
       const key = fc.constantFrom("20261121/a", "20261121/b", "20261120/a", "holdfast.json");

@@ -152,13 +152,13 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
           if (record.base !== (header?.id ?? null)) {
             throw new BackupError("chain_broken", `point ${record.id} builds on ${record.base ?? "nothing"}, not on ${header?.id ?? "nothing"}`);
           }
-          header = record;
+          header = withoutTag(record);
           break;
         case "note":
-          note = record;
+          note = withoutTag(record);
           break;
         case "worktree":
-          worktrees.push(record);
+          worktrees.push(withoutTag(record));
           break;
         case "ref":
           refs.set(record.name, record);
@@ -173,10 +173,10 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
           files.delete(record.path);
           break;
         case "left":
-          left.push(record);
+          left.push(withoutTag(record));
           break;
         case "problem":
-          problems.push(record);
+          problems.push(withoutTag(record));
           break;
         default:
           record satisfies never;
@@ -185,6 +185,10 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
   }
   if (header === undefined) throw new BackupError("chain_broken", "a chain without a point");
   return { header, note, worktrees, refs, files, left, problems };
+}
+
+function withoutTag<Tagged extends { readonly t: string }>({ t: _, ...entry }: Tagged): Omit<Tagged, "t"> {
+  return entry;
 }
 
 /** The parts of an entry path: the worktree ("" is the main one), the area, and the path in it. */

@@ -86,8 +86,8 @@ async function openStore(app: App, name: string, url: string): Promise<Store> {
   if (location.kind === "folder") return new FolderStore(name, folderPath(app, location.path));
   const { repository, state } = app;
   const { pushUrls } = await import("./git/porcelain.ts");
-  const remoteUrl = location.kind === "branch_url" ? location.url : (await pushUrls(repository.commonDir, location.remote))[0];
-  if (remoteUrl === undefined)
+  const address = location.kind === "branch_url" ? location.url : (await pushUrls(repository.commonDir, location.remote))[0];
+  if (address === undefined)
     throw new BackupError("config_invalid", `store ${name}: there is no remote called ${location.kind === "branch" ? location.remote : url}`, {
       hint: "git remote -v",
     });
@@ -96,7 +96,7 @@ async function openStore(app: App, name: string, url: string): Promise<Store> {
     name,
     url,
     gitDir: join(state.branches, `${name}.git`),
-    remoteUrl,
+    remoteUrl: absoluteUrl(address, configFolder(repository)),
     branch: location.branch,
     configFrom: repository.commonDir,
   });
@@ -116,7 +116,7 @@ export async function openBareStore(url: string, scratch: string): Promise<Store
     name: "named",
     url,
     gitDir: join(scratch, "branch.git"),
-    remoteUrl: absoluteUrl(location.url),
+    remoteUrl: absoluteUrl(location.url, process.cwd()),
     branch: location.branch,
   });
   await store.open();
@@ -136,9 +136,9 @@ function folderPath(app: Pick<App, "repository">, path: string): string {
   return resolvePath(configFolder(app.repository), home);
 }
 
-/** A path in a branch's URL means a repository on this disk. */
-function absoluteUrl(url: string): string {
-  return /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(url) ? url : resolvePath(url);
+/** A path in a remote's or a branch's URL means a repository on this disk; git counts it from the worktree's root. */
+function absoluteUrl(url: string, from: string): string {
+  return /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(url) ? url : resolvePath(from, url);
 }
 
 /** Makes the folder a store of this repository. A store of it that is there already is taken as it is. Throws `store_foreign`. */

@@ -189,3 +189,16 @@ test("every reading command answers with one JSON document", async () => {
     await work.json(args);
   await work.json(["hooks", "status"], 3);
 });
+
+test("a remote whose URL is a relative path is found from the worktree's root, from wherever it is asked", async () => {
+  using work = await workspace();
+  work.repo.git("init", "--quiet", "--bare", join(work.repo.path, "../beside.git"));
+  try {
+    work.repo.git("remote", "add", "beside", "../beside.git");
+    mkdirSync(join(work.repo.path, "below"));
+    const added = await work.json(["-C", join(work.repo.path, "below"), "store", "add", "branch:beside/holdfast/backup"]);
+    expect(added.copy).toMatchObject({ status: "ok", sent: 1 });
+  } finally {
+    rmSync(join(work.repo.path, "../beside.git"), { recursive: true });
+  }
+});

@@ -8,7 +8,6 @@ export default defineConfig({
   test: {
     globals: false,
     pool: "forks",
-    maxWorkers: 2,
     setupFiles: ["test/support/environment.ts"],
     projects: [
       {

@@ -45,7 +45,7 @@ describe("a commit", () => {
     using work = await workspace({ init: [] });
     work.repo.write("b.txt", "two\n");
     const oid = commitQuickly(work, "second");
-    await until("there is a second point", async () => (await work.points()).length === 2);
+    await until("there is a second point", async () => (await work.points()).length >= 2);
     expect((await work.points()).at(-1)?.kind).toBe("commit");
     expect(await holds(work, oid)).toBe(true);
     await settled(work);
@@ -90,7 +90,7 @@ describe("a commit", () => {
     try {
       commitQuickly(work, "first");
       await until("the mirror hangs", () => readFileSync(pids, "utf8") !== "");
-      await until("there is a point", async () => (await work.points()).length === 2);
+      await until("there is a point", async () => (await work.points()).length >= 2);
       const oid = commitQuickly(work, "second");
       await until("there is another point while it hangs", async () => (await work.points()).length === 3);
       expect(await holds(work, oid)).toBe(true);
@@ -114,7 +114,7 @@ describe("a commit", () => {
     renameSync(`${work.store}-away`, work.store);
     expect((await work.json(["status"], 3)).findings.map(({ what }: { what: string }) => what).join()).toMatch(/the last point could not be made/);
     commitQuickly(work, "it is back");
-    await until("there is a point", async () => (await work.points()).length === 2);
+    await until("there is a point", async () => (await work.points()).length >= 2);
     expect(await holds(work, oid)).toBe(true);
     await settled(work);
   });
@@ -210,7 +210,7 @@ describe("installed and taken out again", () => {
     expect((await run("hooks", "status")).code).toBe(0);
     repo.commit("through husky");
     const count = async (): Promise<number> => (await readCatalogue(new FolderStore("local", store))).points.length;
-    await until("there is a point", async () => (await count()) === 2);
+    await until("there is a point", async () => (await count()) >= 2);
     expect(readFileSync(ran, "utf8")).toBe("pre\npost\n");
     const { lease, workerLock } = stateLayout(join(repo.path, ".git/holdfast"));
     await until("the worker has ended", () => !existsSync(lease) && !existsSync(workerLock));

@@ -198,7 +198,7 @@ describe("installed and taken out again", () => {
     using repo = gitRepo({ "a.txt": "one\n" });
     using dir = tempDir();
     const husky = fileURLToPath(new URL("../node_modules/husky/bin.js", import.meta.url));
-    execFileSync(process.execPath, [husky], { cwd: repo.path, env: { ...process.env, HUSKY: "" } });
+    execFileSync(process.execPath, [husky], { cwd: repo.path, env: process.env });
     const ran = join(dir.path, "ran");
     repo.write(".husky/post-commit", `echo post >>'${ran}'\n`);
     repo.write(".husky/pre-commit", `echo pre >>'${ran}'\n`);

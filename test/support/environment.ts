@@ -14,7 +14,7 @@ const scratch = realpathSync(mkdtempSync(join(tmpdir(), "test-")));
 
 for (const name of Object.keys(process.env)) {
   // Inside a git hook GIT_DIR and GIT_INDEX_FILE point at the repository being committed to.
-  const isForeign = /^(GIT|HOLDFAST|HUSKY|XDG)_/.test(name) || ["FORCE_COLOR", "NO_COLOR", "NODE_COMPILE_CACHE"].includes(name);
+  const isForeign = /^(GIT|HOLDFAST|XDG)_/.test(name) || ["HUSKY", "FORCE_COLOR", "NO_COLOR", "NODE_COMPILE_CACHE"].includes(name);
   if (isForeign && !forTheTestsThemselves.includes(name)) delete process.env[name];
 }
 

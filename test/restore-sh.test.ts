@@ -1,5 +1,5 @@
 /** restore.sh, alone, in a PATH without Node: the same folder as the program gives, from a folder store and from a clone of the branch. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import {
   appendFileSync,
   chmodSync,
@@ -26,41 +26,7 @@ import { needs } from "./support/needs.ts";
 import { type ProtectedRepository, protect } from "./support/protected.ts";
 import { gitRepo, type TestRepo, tempDir } from "./support/repo.ts";
 import { type RepositoryState, repositoryState } from "./support/repository-state.ts";
-
-const tools = [
-  "git",
-  "tar",
-  "zstd",
-  "sha256sum",
-  "sed",
-  "awk",
-  "sort",
-  "head",
-  "tail",
-  "xargs",
-  "touch",
-  "chmod",
-  "find",
-  "mktemp",
-  "tr",
-  "cut",
-  "grep",
-  "cat",
-  "cp",
-  "mv",
-  "rm",
-  "rmdir",
-  "mkdir",
-  "ls",
-  "wc",
-  "dirname",
-  "sh",
-];
-const texts = {
-  restoreSh: readFileSync(new URL("../src/recovery/restore.sh", import.meta.url), "utf8"),
-  recoveryMd: readFileSync(new URL("../src/recovery/recovery.md", import.meta.url), "utf8"),
-};
-const shells = ["dash", "bash", "busybox"].filter((shell) => spawnSync("sh", ["-c", `command -v ${shell}`]).status === 0);
+import { recoveryTexts, runScript, shells } from "./support/restore-script.ts";
 
 describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
   const scratch = tempDir();
@@ -73,7 +39,7 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
   beforeAll(async () => {
     repo = nastyRepository(scratch.path);
     safe = await protect(repo.path);
-    await writeRecoveryFiles(safe.store, texts);
+    await writeRecoveryFiles(safe.store, recoveryTexts);
     first = (await safe.point()).manifest.id;
     states.set(first, stateOf(repo.path));
     await change(repo, safe);
@@ -90,7 +56,7 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
 
   test.each(shells)("gives the newest moment with %s", (shell) => {
     const target = join(scratch.path, `out-${shell}`);
-    const { status, stdout, stderr } = run(shell, safe.store.url, ["latest", target]);
+    const { status, stdout, stderr } = runScript(safe.store.url, ["latest", target], { shell });
     expect(stderr).toBe("");
     expect(status, stdout).toBe(0);
     expect(stateOf(target)).toEqual(states.get("latest"));
@@ -102,7 +68,7 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
 
   test("gives an older point, and what the program gives", async () => {
     const target = join(scratch.path, "out-first");
-    expect(run("sh", safe.store.url, [first, target])).toMatchObject({ status: 0 });
+    expect(runScript(safe.store.url, [first, target])).toMatchObject({ status: 0 });
     const restored = await safe.restore(first);
     expect(stateOf(target)).toEqual(stateOf(restored.target));
     expect(stateOf(target)).toEqual(states.get(first));
@@ -117,17 +83,17 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
       gitDir: join(scratch.path, "b.git"),
       remoteUrl: remote,
       branch: "holdfast/backup",
-      partSize: 20_000,
+      partSize: 30_000,
     });
     await writeIdentity(branch, { format: 1, repository: "6f1a9c52-3b77-4c0e-9d5f-0a4f5b8c7e21", name: "test", created: "2026-01-01T00:00:00.000Z" });
-    await writeRecoveryFiles(branch, texts);
+    await writeRecoveryFiles(branch, recoveryTexts);
     for (const manifest of await safe.points()) await copyPoint(safe.store, branch, manifest);
     await branch.flush();
     const clone = join(scratch.path, "branch-clone");
     git(scratch.path, "clone", "-q", "-b", "holdfast/backup", remote, clone);
     expect(readdirSync(join(clone, first.slice(0, 8))).some((name) => name.endsWith(".part001"))).toBe(true);
     const target = join(scratch.path, "out-branch");
-    expect(run("sh", clone, ["latest", target])).toMatchObject({ status: 0 });
+    expect(runScript(clone, ["latest", target])).toMatchObject({ stderr: "", status: 0 });
     expect(stateOf(target)).toEqual(states.get("latest"));
   });
 
@@ -139,12 +105,32 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
       git(root, "add", "staged");
       if (format === "sha256") git(root, "commit", "-q", "-m", "one");
       using one = await protect(root);
-      await writeRecoveryFiles(one.store, texts);
+      await writeRecoveryFiles(one.store, recoveryTexts);
       await one.point();
       const target = join(scratch.path, `out-${format}`);
-      expect(run("sh", one.store.url, ["latest", target])).toMatchObject({ status: 0 });
+      expect(runScript(one.store.url, ["latest", target])).toMatchObject({ status: 0 });
       expect(stateOf(target)).toEqual(stateOf(root));
     }
+  });
+
+  test("a submodule: its repository, with the remote and without the commands", async () => {
+    using library = gitRepo({ "lib.txt": "l\n" });
+    using parent = gitRepo({ "a.txt": "a\n" });
+    git(parent.path, "submodule", "add", "-q", library.path, "sub");
+    git(join(parent.path, "sub"), "config", "alias.evil", "!touch /tmp/evil");
+    writeFileSync(join(parent.path, "sub/untracked"), "u\n");
+    using one = await protect(parent.path);
+    await writeRecoveryFiles(one.store, recoveryTexts);
+    await one.point();
+    const target = join(scratch.path, "out-submodule");
+    expect(runScript(one.store.url, ["latest", target])).toMatchObject({ stderr: "", status: 0 });
+    for (const args of [
+      ["status", "--porcelain"],
+      ["rev-parse", "HEAD"],
+      ["config", "remote.origin.url"],
+    ])
+      expect(git(join(target, "sub"), ...args)).toBe(git(join(parent.path, "sub"), ...args));
+    expect(git(target, "config", "--file", ".git/modules/sub/config", "--list")).not.toMatch(/alias/);
   });
 
   describe("says what is wrong, and writes nothing:", () => {
@@ -157,7 +143,7 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
     ])("%s", (_, args, what) => {
       const target = join(scratch.path, "refused");
       const given = args.map((arg) => (arg === "." ? repo.path : arg));
-      const { status, stderr } = run("sh", safe.store.url, given.length === 1 ? [...given, target] : given);
+      const { status, stderr } = runScript(safe.store.url, given.length === 1 ? [...given, target] : given);
       expect(status).toBe(1);
       expect(stderr).toMatch(what);
       expect(stderr).toMatch(/^hint: /m);
@@ -171,64 +157,15 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
       const bytes = readFileSync(tarball);
       bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
       writeFileSync(tarball, bytes);
-      expect(run("sh", store, ["latest", join(scratch.path, "d1")]).stderr).toMatch(/tar\.zst is damaged/);
+      expect(runScript(store, ["latest", join(scratch.path, "d1")]).stderr).toMatch(/tar\.zst is damaged/);
       truncateSync(tarball, 10);
-      expect(run("sh", store, ["latest", join(scratch.path, "d2")]).status).toBe(1);
+      expect(runScript(store, ["latest", join(scratch.path, "d2")]).status).toBe(1);
       const manifest = join(day, `${first}.json`);
       writeFileSync(manifest, readFileSync(manifest, "utf8").replace('"format": 1', '"format": 2'));
-      expect(run("sh", store, ["latest", join(scratch.path, "d3")]).stderr).toMatch(/format 2/);
-      expect(
-        run(
-          "sh",
-          safe.store.url,
-          ["latest", join(scratch.path, "d4")],
-          tools.filter((tool) => tool !== "zstd"),
-        ).stderr,
-      ).toMatch(/missing: zstd/);
-    });
-
-    test("a store that wants to write outside of the target", () => {
-      const store = join(scratch.path, "hostile");
-      execFileSync("cp", ["-R", safe.store.url, store]);
-      const victim = join(scratch.path, "victim");
-      mkdirSync(victim);
-      const evil = join(scratch.path, "evil");
-      mkdirSync(join(evil, "untracked"), { recursive: true });
-      mkdirSync(join(evil, "modified/way"), { recursive: true });
-      symlinkSync(victim, join(evil, "untracked/way"));
-      writeFileSync(join(evil, "modified/way/file"), "evil");
-      const tarball = join(store, first.slice(0, 8), `${first}.tar.zst`);
-      execFileSync("sh", ["-c", `tar -C ${evil} -cf - untracked modified | zstd -q -f -o ${tarball}`]);
-      const sum = execFileSync("sha256sum", [tarball], { encoding: "utf8" }).slice(0, 64);
-      const manifest = tarball.replace(".tar.zst", ".json");
-      writeFileSync(manifest, readFileSync(manifest, "utf8").replace(/("name":"[^"]*\.tar\.zst","size":\d+,"sha256":")[0-9a-f]{64}/, `$1${sum}`));
-      run("sh", store, [first, join(scratch.path, "h1")]);
-      expect(readdirSync(victim)).toEqual([]);
+      expect(runScript(store, ["latest", join(scratch.path, "d3")]).stderr).toMatch(/format 2/);
+      expect(runScript(safe.store.url, ["latest", join(scratch.path, "d4")], { without: "zstd" }).stderr).toMatch(/missing: zstd/);
     });
   });
-
-  function run(
-    shell: string,
-    store: string,
-    args: readonly string[],
-    programs: readonly string[] = tools,
-  ): { status: number | null; stdout: string; stderr: string } {
-    const bin = join(scratch.path, `bin-${programs.length}`);
-    if (!existsSync(bin)) {
-      mkdirSync(bin);
-      for (const tool of [...programs, ...shells])
-        symlinkSync(execFileSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).trim(), join(bin, tool));
-    }
-    const command = shell === "busybox" ? ["busybox", "sh"] : [shell];
-    const [program = "sh", ...rest] = command;
-    const environment = { PATH: bin, HOME: scratch.path, TMPDIR: scratch.path, GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" };
-    const { status, stdout, stderr } = spawnSync(join(bin, program), [...rest, join(store, "restore.sh"), ...args], {
-      cwd: scratch.path,
-      env: environment,
-      encoding: "utf8",
-    });
-    return { status, stdout, stderr };
-  }
 });
 
 /** Without configuration and hooks, which wait beside, and what restoring itself leaves. */

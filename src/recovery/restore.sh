@@ -110,9 +110,11 @@ fetch() {
 
 # --- staging: the tarballs, oldest first -----------------------------------------------------------------------------
 
+distrust() { fail "$1" "do not trust this store"; }
+
 # No path that a store names may lead out of the staging folder.
 check_names() {
-  if tr '\0' '\n' <"$1" | grep -Eq '(^/|^\.\.$|^\.\./|/\.\./|/\.\.$)'; then fail "the point names a path outside of its folder" "do not trust this store"; fi
+  if tr '\0' '\n' <"$1" | grep -Eq '(^/|^\.\.$|^\.\./|/\.\./|/\.\.$)'; then distrust "the point names a path outside of its folder"; fi
 }
 
 # True when nothing above $2 in the folder $1 is a symlink.
@@ -124,6 +126,51 @@ is_inside() {
   done
 }
 
+# Removes what a NUL-terminated list names, and nothing that a symlink leads to: remove_listed ROOT LIST
+remove_listed() {
+  # shellcheck disable=SC2016
+  (cd "$1" && xargs -0 sh -c '
+    for path; do
+      above=$path
+      while [ "$above" != "${above%/*}" ]; do
+        above=${above%/*}
+        if [ -L "$above" ]; then continue 2; fi
+      done
+      printf "%s\0" "$path"
+    done' sh <"$2" | xargs -0 rm -rf --)
+}
+
+# What this script itself walks into or reads are real folders and files, whatever lies below them.
+check_stage() {
+  for entry in "$stage"/* "$stage"/git/holdfast-* "$stage"/patches/* "$stage"/patches/*/* "$stage"/worktrees/* "$stage"/worktrees/*/* "$stage"/worktrees/*/git/holdfast-*; do
+    if [ -L "$entry" ] || { [ -e "$entry" ] && [ ! -d "$entry" ] && [ ! -f "$entry" ]; }; then distrust "the point holds something that no backup writes"; fi
+  done
+}
+
+# Links to folders step aside while a tarball is unpacked: none of its members goes through one that an earlier one made.
+set_links_aside() {
+  rm -rf "$work/links"
+  mkdir "$work/links"
+  # shellcheck disable=SC2016
+  find "$stage" -type l -exec sh -c '
+    aside=$0
+    for link; do
+      if [ ! -d "$link" ]; then continue; fi
+      place=$(mktemp -d "$aside/XXXXXXXX")
+      printf "%s" "$link" >"$place/path"
+      mv "$link" "$place/link"
+    done' "$work/links" {} +
+}
+
+put_links_back() {
+  for place in "$work"/links/*/; do
+    if [ ! -L "${place}link" ]; then continue; fi
+    path=$(cat "${place}path" && printf x)
+    path=${path%x}
+    if is_inside "$stage" "${path#"$stage"/}" && [ ! -e "$path" ] && [ ! -L "$path" ]; then mv "${place}link" "$path"; fi
+  done
+}
+
 unpack() {
   fetch "$1" tar.zst
   [ -n "$file" ] || return 0
@@ -131,18 +178,22 @@ unpack() {
   tar -tf "$work/tar" >"$work/names" || fail "$1.tar.zst is not a tar" "look for another copy of the store"
   check_names "$work/names"
   if sed 's,/.*,,' "$work/names" | grep -Evqx 'untracked|modified|git|folder|worktrees|patches|deleted|times'; then
-    fail "$1.tar.zst holds something that no backup writes" "do not trust this store"
+    distrust "$1.tar.zst holds something that no backup writes"
   fi
   if grep -qx deleted "$work/names"; then
     tar -xf "$work/tar" -C "$work" deleted
+    if [ -L "$work/deleted" ] || [ ! -f "$work/deleted" ]; then distrust "the point's list of deletions is none"; fi
     check_names "$work/deleted"
-    (cd "$stage" && xargs -0 rm -rf -- <"$work/deleted")
+    remove_listed "$stage" "$work/deleted"
     # A folder that is a file now: what is left of it is empty.
     for area in "$stage"/untracked "$stage"/modified "$stage"/worktrees/*/untracked "$stage"/worktrees/*/modified; do
       if [ -d "$area" ]; then find "$area" -depth -type d -exec rmdir {} + 2>/dev/null || :; fi
     done
   fi
+  set_links_aside
   tar -xpf "$work/tar" -C "$stage" --no-same-owner
+  put_links_back
+  check_stage
   if [ -f "$stage/times" ]; then cat "$stage/times" >>"$work/times"; fi
   rm -f "$stage/times" "$stage/deleted"
   for patch in "$stage"/patches/*; do
@@ -155,7 +206,7 @@ unpack() {
 apply_patch() {
   path=$(cat "$1/path" && printf x)
   path=${path%x}
-  case /$path/ in */../* | //*) fail "a patch names a path outside of its folder" "do not trust this store" ;; esac
+  case /$path/ in */../* | //*) distrust "a patch names a path outside of its folder" ;; esac
   target=$stage/$path
   if ! is_inside "$stage" "$path" || [ -L "$target" ] || [ ! -f "$target" ]; then fail "a patch has no file to change" "look for another copy of the store"; fi
   cp -p "$1/data" "$work/patched"
@@ -193,7 +244,11 @@ set_refs() {
     mv "$work/direct" "$work/updates"
   fi
   quiet_git --git-dir "$git_dir" update-ref --stdin <"$work/updates"
-  if [ -f "$symrefs" ]; then while read -r name target; do quiet_git --git-dir "$git_dir" symbolic-ref "$name" "$target"; done <"$symrefs"; fi
+  if [ -f "$symrefs" ]; then
+    while read -r name target; do
+      case $name in refs/*) quiet_git --git-dir "$git_dir" symbolic-ref "$name" "$target" ;; esac
+    done <"$symrefs"
+  fi
   if [ -s "$work/missing" ]; then say "note: some refs point to objects that the point does not hold; they are left out"; fi
 }
 
@@ -215,53 +270,93 @@ keep_inert() {
 
 set_config() {
   captured=$stage/git/config
-  if [ -d "$stage/git/hooks" ]; then keep_inert "$stage/git" hooks; fi
-  [ -f "$captured" ] || return 0
+  if [ -d "$stage/git/hooks" ] && [ ! -L "$stage/git/hooks" ]; then keep_inert "$stage/git" hooks; fi
+  if [ -L "$captured" ] || [ ! -f "$captured" ]; then return 0; fi
   keep_inert "$stage/git" config
   if is_harmless "$captured"; then
     cp "$captured" "$git_dir/config"
     return 0
   fi
-  git config --file "$captured" --no-includes --list | grep -Ei "${harmless%\$}=" | grep -Eiv '^(core\.(repositoryformatversion|bare)|extensions\.)|(url|pushurl)=((ext|fd)::|-)' |
-    while IFS= read -r setting; do git config --file "$git_dir/config" --add "${setting%%=*}" "${setting#*=}" || :; done
+  harmless_settings "$captured" | grep -Eiv '^(core\.(repositoryformatversion|bare)|extensions\.)' | add_settings "$git_dir/config"
   say "note: settings that can run commands are kept in .git/holdfast-restored/config"
 }
 
-# A repository within the files: its hooks and a configuration that is more than data wait beside.
+harmless_settings() { git config --file "$1" --no-includes --list | grep -Ei "${harmless%\$}=" | grep -Eiv '(url|pushurl)=((ext|fd)::|-)'; }
+
+add_settings() { while IFS= read -r setting; do git config --file "$1" --add "${setting%%=*}" "${setting#*=}" || :; done; }
+
+# What can run commands in a repository within the files waits in a folder beside; harmless settings stay.
+# The folders of a repository may be symlinks: then the link goes, and what it leads to is not touched.
 tame_nested() {
-  find "$1" -mindepth 2 -type d -name .git -prune >"$work/nested" 2>/dev/null || :
+  # shellcheck disable=SC2016
+  find "$1" -mindepth 2 -type d -iname .git -prune -exec sh -c '
+    for repository; do
+      aside=$repository/holdfast-restored
+      if [ -L "$aside" ]; then rm "$aside"; fi
+      mkdir -p "$aside"
+      for name in config config.worktree commondir; do
+        if [ -e "$repository/$name" ] || [ -L "$repository/$name" ]; then mv "$repository/$name" "$aside/$name"; fi
+      done
+      if [ -L "$repository/hooks" ]; then mv "$repository/hooks" "$aside/hooks"; fi
+      for hook in "$repository"/hooks/*; do
+        case $hook in *.sample | */\*) continue ;; esac
+        mkdir -p "$aside/hooks"
+        mv "$hook" "$aside/hooks/"
+      done
+      rmdir "$aside" 2>/dev/null || :
+    done' sh {} +
+  find "$1" -mindepth 2 -type d -iname .git -prune >"$work/nested"
   while IFS= read -r nested; do
-    if [ -f "$nested/config" ] && ! is_harmless "$nested/config"; then
-      mkdir -p "$nested/holdfast-restored"
-      mv "$nested/config" "$nested/holdfast-restored/config"
+    captured=$nested/holdfast-restored/config
+    if [ -L "$captured" ] || [ ! -f "$captured" ]; then continue; fi
+    if is_harmless "$captured"; then
+      mv "$captured" "$nested/config"
+      rmdir "$nested/holdfast-restored" 2>/dev/null || :
+    else
+      harmless_settings "$captured" | add_settings "$nested/config"
     fi
-    for hook in "$nested"/hooks/*; do
-      case $hook in *.sample | *\*) continue ;; esac
-      mkdir -p "$nested/holdfast-restored/hooks"
-      mv "$hook" "$nested/holdfast-restored/hooks/"
-    done
-    rm -f "$nested/commondir"
   done <"$work/nested"
+}
+
+# Submodules: their repositories lie in the git directory. Of the configuration the harmless settings come back.
+set_module_configs() {
+  [ -d "$stage/git/modules" ] || return 0
+  (cd "$stage/git" && find modules -type f -name config) >"$work/modules"
+  while IFS= read -r captured; do
+    module=${captured%/config}
+    if [ ! -f "$git_dir/$module/HEAD" ] || ! is_inside "$git_dir" "$captured"; then continue; fi
+    keep_inert "$stage/git" "$captured"
+    harmless_settings "$stage/git/$captured" | add_settings "$git_dir/$captured"
+  done <"$work/modules"
 }
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
+# Every folder of FROM is a real folder in TO, or is not there yet: check_folders FROM TO
+check_folders() {
+  # shellcheck disable=SC2016
+  (cd "$1" && find . -type d -exec sh -c 'to=$0; for d; do if [ -L "$to/$d" ] || { [ -e "$to/$d" ] && [ ! -d "$to/$d" ]; }; then exit 1; fi; done' "$2" {} +) ||
+    distrust "the point wants to write through something that is not a folder"
+}
+
 # Copies a staged folder over another one, never through a symlink: overlay FROM TO
 overlay() {
   [ -d "$1" ] || return 0
-  (
-    cd "$1"
-    # shellcheck disable=SC2016
-    find . -type d -exec sh -c 'to=$0; for d; do if [ -L "$to/$d" ] || { [ -e "$to/$d" ] && [ ! -d "$to/$d" ]; }; then exit 1; fi; done' "$2" {} + ||
-      fail "the point wants to write through something that is not a folder" "do not trust this store"
-    tar --format=pax -cf - . | (cd "$2" && tar -xpf - --no-same-owner)
-  )
+  check_folders "$1" "$2"
+  (cd "$1" && tar --format=pax -cf - .) | (cd "$2" && tar -xpf - --no-same-owner)
 }
 
 # One worktree: worktree PREFIX ROOT GIT_DIR; PREFIX is "" or worktrees/NAME/
 worktree() {
   root=$2
+  for area in untracked modified folder; do
+    if [ -d "$stage/$1$area" ] && [ -n "$(find "$stage/$1$area" -mindepth 1 -maxdepth 1 -iname .git)" ]; then distrust "the point wants to write into .git"; fi
+  done
   if [ -f "$3/index" ]; then
+    # git writes what an index names wherever that leads.
+    quiet_git --git-dir "$3" --work-tree "$root" ls-files -z >"$work/tracked" || fail "git does not read the index" "try an older point: sh restore.sh --list"
+    check_names "$work/tracked"
+    if tr '\0' '\n' <"$work/tracked" | grep -Eiq '(^|/)\.git(/|$)'; then distrust "the point wants to write into .git"; fi
     # As the blobs are: info/attributes comes last and wins. Exit 1 only names paths in conflict.
     mkdir -p "$git_dir/info"
     if [ -f "$git_dir/info/attributes" ]; then mv "$git_dir/info/attributes" "$work/attributes"; fi
@@ -273,13 +368,13 @@ worktree() {
   absent=$stage/${1}git/holdfast-absent
   if [ -f "$absent" ]; then
     check_names "$absent"
-    (cd "$root" && xargs -0 rm -f -- <"$absent")
+    remove_listed "$root" "$absent"
   fi
-  if [ -d "$stage/${1}untracked/.git" ] || [ -d "$stage/${1}modified/.git" ]; then fail "the point wants to write into .git" "do not trust this store"; fi
   if [ -d "$stage/${1}untracked" ]; then tame_nested "$stage/${1}untracked"; fi
   overlay "$stage/${1}folder" "$root"
   # A tracked path that is of another kind now must make way.
   if [ -d "$stage/${1}modified" ]; then
+    check_folders "$stage/${1}modified" "$root"
     # shellcheck disable=SC2016
     (cd "$stage/${1}modified" && find . ! -type d -exec sh -c 'to=$0; for f; do if [ -d "$to/$f" ] && [ ! -L "$to/$f" ]; then rmdir "$to/$f" 2>/dev/null || :; fi; done' "$root" {} +)
   fi
@@ -298,23 +393,24 @@ for record; do
   type=${record%% *}; rest=${record#* }
   mode=${rest%% *}; rest=${rest#* }
   time=${rest%% *}; entry=${rest#* }
+  case /$entry/ in */../*) continue ;; esac
   root=$main
   prefix=
   case $entry in worktrees/*) name=${entry#worktrees/}; name=${name%%/*}; root=$main.worktrees/$name; prefix=worktrees/$name/; entry=${entry#worktrees/*/} ;; esac
   path=${entry#*/}
-  case /$path/ in */../*) continue ;; esac
   # Modified or untracked since: its mode and time came with its bytes.
   if [ "$type" != D ]; then
     newer=no
     for area in modified untracked; do if [ -e "$stage/$prefix$area/$path" ] || [ -L "$stage/$prefix$area/$path" ]; then newer=yes; fi; done
     if [ "$newer" = yes ]; then continue; fi
   fi
-  above=$path; safe=yes
-  if [ "${path%/*}" != "$last" ]; then
-    while [ "$above" != "${above%/*}" ]; do above=${above%/*}; if [ -L "$root/$above" ]; then safe=no; fi; done
-    if [ "$safe" = yes ]; then last=${path%/*}; else last=; fi
-  fi
   file=$root/$path
+  safe=yes
+  if [ "${file%/*}" != "$last" ]; then
+    above=$path
+    while [ "$above" != "${above%/*}" ]; do above=${above%/*}; if [ -L "$root/$above" ]; then safe=no; fi; done
+    if [ "$safe" = yes ]; then last=${file%/*}; else last=; fi
+  fi
   [ "$safe" = yes ] || continue
   case $type in
     L) if [ -L "$file" ]; then touch -h -d "@$time" "$file"; fi ;;
@@ -348,6 +444,7 @@ else
   dir=$(mktemp -d "${TMPDIR:-/tmp}/restored-XXXXXX")
 fi
 [ -z "$(ls -A "$dir")" ] || fail "$dir is not empty" "name a new folder: sh restore.sh $point NEW-FOLDER"
+if [ -e "$dir.worktrees" ] && [ -n "$(ls -A "$dir.worktrees")" ]; then fail "$dir.worktrees is not empty" "name another folder: sh restore.sh $point NEW-FOLDER"; fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-XXXXXX")
 trap 'chmod -R u+rwX "$work" 2>/dev/null; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
@@ -357,6 +454,7 @@ mkdir "$stage"
 chain=$(chain_of "$point")
 say "Point $point, from $(printf '%s' "$chain" | wc -w | tr -d ' ') points."
 for id in $chain; do unpack "$id"; done
+if [ -n "$(find "$stage" ! -type d ! -type f ! -type l | head -n 1)" ]; then distrust "the point holds something that no backup writes"; fi
 
 bare=
 if [ -f "$stage/git/config" ] && [ "$(git config --file "$stage/git/config" --no-includes core.bare || :)" = true ]; then bare=--bare; fi
@@ -374,15 +472,16 @@ if [ -f "$stage/git/shallow" ]; then cp "$stage/git/shallow" "$git_dir/shallow";
 add_bundles
 set_refs
 for forbidden in objects refs packed-refs reftable commondir gitdir; do
-  if [ -e "$stage/git/$forbidden" ] || [ -L "$stage/git/$forbidden" ]; then fail "the point wants to write .git/$forbidden" "do not trust this store"; fi
+  if [ -e "$stage/git/$forbidden" ] || [ -L "$stage/git/$forbidden" ]; then distrust "the point wants to write .git/$forbidden"; fi
 done
 set_config
 if [ -d "$stage/git" ]; then
   mkdir "$work/plain"
-  (cd "$stage/git" && tar --format=pax -cf - --exclude=./config --exclude=./config.worktree --exclude=./hooks --exclude='./holdfast-*' --exclude='./modules/*/config' --exclude='./modules/*/hooks' --exclude='./modules/*/commondir' --exclude='./worktrees/*/gitdir' --exclude='./worktrees/*/commondir' --exclude='./worktrees/*/config.worktree' .) |
+  (cd "$stage/git" && tar --format=pax -cf - --exclude=./config --exclude=./config.worktree --exclude=./hooks --exclude='./holdfast-*' --exclude='./modules/*/config' --exclude='./modules/*/hooks' --exclude='./modules/*/config.worktree' --exclude='./modules/*/commondir' --exclude='./worktrees/*/gitdir' --exclude='./worktrees/*/commondir' --exclude='./worktrees/*/config.worktree' .) |
     (cd "$work/plain" && tar -xpf - --no-same-owner)
   if [ -n "$(find "$work/plain" -type l | head -n 1)" ]; then find "$work/plain" -type l -exec rm -f {} +; fi
   overlay "$work/plain" "$git_dir"
+  set_module_configs
 fi
 if [ -z "$bare" ]; then worktree "" "$dir" "$git_dir"; fi
 

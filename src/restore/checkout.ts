@@ -2,7 +2,8 @@
 import { hash } from "node:crypto";
 import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { encodePath, pathBytes } from "../core/paths.ts";
+import { BackupError } from "../core/errors.ts";
+import { encodePath, isContained, isGitName, pathBytes } from "../core/paths.ts";
 import { git } from "../git/run.ts";
 import type { CallOptions } from "../stores/store.ts";
 
@@ -17,6 +18,9 @@ export interface Place {
  */
 export async function checkoutRaw({ gitDir, root }: Place, commonDir: string, paths: readonly string[], options: CallOptions = {}): Promise<void> {
   if (paths.length === 0) return;
+  // The index came from a store, and git writes what an index names, also into its own directory.
+  const hostile = paths.find((path) => !isContained(path) || path.split("/").some(isGitName));
+  if (hostile !== undefined) throw new BackupError("hostile", `the index of the point names ${JSON.stringify(hostile)}`);
   const input = Buffer.concat(paths.flatMap((path) => [pathBytes(path), Buffer.of(0)]));
   const raw = ["-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.symlinks=true", "-c", "core.fileMode=true"];
   const args = ["--git-dir", gitDir, "--work-tree", root, ...raw, "checkout-index", "-q", "-f", "-z", "--stdin", "--ignore-skip-worktree-bits"];

@@ -20,6 +20,7 @@ import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { programs, runCli } from "../support/cli.ts";
 import { type JourneyOptions, journey } from "../support/journey.ts";
+import { needs } from "../support/needs.ts";
 import { protect } from "../support/protected.ts";
 import { gitRepo, type TestRepo, tempDir } from "../support/repo.ts";
 import { allObjects, missingFrom, type RepositoryState, repositoryState } from "../support/repository-state.ts";
@@ -335,11 +336,16 @@ describe("the folder's own name", () => {
   });
 });
 
-const otherVolume = ["/dev/shm", "/run/shm"].find((path) => existsSync(path) && statSync(path).dev !== statSync(tmpdir()).dev);
+const otherVolume = process.env["HOLDFAST_TEST_OTHER_VOLUME"] ?? "/dev/shm";
+const hasOther = needs(
+  "second volume",
+  "a store on another volume",
+  () => existsSync(otherVolume) && statSync(otherVolume).dev !== statSync(tmpdir()).dev,
+);
 
-test.skipIf(otherVolume === undefined)("a store on another volume than the repository", async () => {
+test.skipIf(!hasOther)("a store on another volume than the repository", async () => {
   using repo = upstream();
-  const folder = mkdtempSync(join(otherVolume ?? "", "store-"));
+  const folder = mkdtempSync(join(otherVolume, "store-"));
   try {
     using safe = await protect(repo.path, folder);
     const before = repositoryState(repo.path);

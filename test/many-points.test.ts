@@ -15,7 +15,7 @@ import { snapshotTree, type TreeEntry } from "./support/tree.ts";
 
 const count = Number(process.env["HOLDFAST_POINTS"] ?? 120);
 
-test(`${count} points of small changes`, async () => {
+test(`${count} points of small changes`, { timeout: 60_000 + 1000 * count }, async () => {
   const random = seededRandom(3);
   using repo = gitRepo(Object.fromEntries(Array.from({ length: 40 }, (_, at) => [`src/file-${at}.txt`, `line ${at}\n`.repeat(30)])));
   using safe = await protect(repo.path);

@@ -1,6 +1,6 @@
 /** Where a repository's parts lie on disk. */
 import { realpathSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { BackupError } from "../core/errors.ts";
 import { git, gitFind, gitText } from "./run.ts";
 
@@ -45,13 +45,13 @@ export async function openRepository(cwd: string): Promise<Repository> {
   // A folder's name may hold a line end: then each path is asked for alone.
   const isPlain = lines.length === names.length + 1;
   const common = isPlain ? (lines[0] ?? "") : await askPath(cwd, "--git-common-dir");
-  const gitDir = isPlain ? (lines[1] ?? "") : await askPath(cwd, "--absolute-git-dir");
+  const gitDir = realpathSync(isPlain ? (lines[1] ?? "") : await askPath(cwd, "--absolute-git-dir"));
   const commonDir = realpathSync(common);
   const config = await readConfig(commonDir);
   const isBareMain = config.get("core.bare") === "true" || (isBare === "true" && config.get("core.bare") !== "false");
-  const worktrees = await listWorktrees(cwd, commonDir, isBareMain);
-  const here = worktrees.find((worktree) => worktree.gitDir === realpathSync(gitDir)) ?? worktrees[0];
-  if (here === undefined) throw notARepository(cwd, "no worktree");
+  const main = { name: "", root: isBareMain ? null : await mainRoot(cwd, commonDir, gitDir, config), gitDir: commonDir };
+  const worktrees = [main, ...(await linkedWorktrees(cwd, commonDir))];
+  const here = worktrees.find((worktree) => worktree.gitDir === gitDir) ?? main;
   return {
     commonDir,
     objectFormat: format === "sha256" ? "sha256" : "sha1",
@@ -79,18 +79,10 @@ async function readConfig(commonDir: string): Promise<Map<string, string>> {
   return config;
 }
 
-async function listWorktrees(cwd: string, commonDir: string, isBare: boolean): Promise<Worktree[]> {
-  const porcelain = await gitText(["worktree", "list", "--porcelain", "-z"], { cwd });
-  const blocks = porcelain.split("\0\0").filter((block) => block !== "");
-  const roots = blocks.map(
-    (block) =>
-      block
-        .split("\0")
-        .find((line) => line.startsWith("worktree "))
-        ?.slice(9) ?? "",
-  );
-  const worktrees: Worktree[] = [{ name: "", root: isBare ? null : await mainRoot(cwd, commonDir, roots[0]), gitDir: commonDir }];
-  for (const root of roots.slice(1)) {
+/** Those whose folder is there. */
+async function linkedWorktrees(cwd: string, commonDir: string): Promise<Worktree[]> {
+  const worktrees: Worktree[] = [];
+  for (const root of (await listRoots(cwd)).slice(1)) {
     const gitDir = await gitFind(["rev-parse", "--absolute-git-dir"], { cwd: root }).catch(() => undefined);
     const name = gitDir === undefined ? undefined : nameBelow(commonDir, realpathSync(gitDir));
     if (gitDir !== undefined && name !== undefined) worktrees.push({ name, root, gitDir: realpathSync(gitDir) });
@@ -98,21 +90,26 @@ async function listWorktrees(cwd: string, commonDir: string, isBare: boolean): P
   return worktrees;
 }
 
+/** As git lists them, the main one first. */
+async function listRoots(cwd: string): Promise<string[]> {
+  const blocks = (await gitText(["worktree", "list", "--porcelain", "-z"], { cwd })).split("\0\0").filter((block) => block !== "");
+  return blocks.map((block) => {
+    const line = block.split("\0").find((candidate) => candidate.startsWith("worktree "));
+    return line?.slice(9) ?? "";
+  });
+}
+
 /**
  * `git worktree list` names the git directory's parent, which is wrong for a separate git directory and for submodules.
  * Only the main worktree itself knows where its git directory is when that lies apart: asked from there, it is found.
  */
-async function mainRoot(cwd: string, commonDir: string, listed: string | undefined): Promise<string | null> {
-  const own = await gitFind(["rev-parse", "--absolute-git-dir"], { cwd }).catch(() => undefined);
-  const here =
-    own !== undefined && realpathSync(own) === commonDir
-      ? await gitFind(["rev-parse", "--show-toplevel"], { cwd }).catch(() => undefined)
-      : undefined;
+async function mainRoot(cwd: string, commonDir: string, gitDir: string, config: ReadonlyMap<string, string>): Promise<string | null> {
+  const topLevel = (place: string): Promise<string | undefined> => gitFind(["rev-parse", "--show-toplevel"], { cwd: place }).catch(() => undefined);
+  const here = gitDir === commonDir ? await topLevel(cwd) : undefined;
   if (here !== undefined && here !== "") return here;
-  const fromConfig = await gitFind(["config", "--file", join(commonDir, "config"), "core.worktree"]);
-  if (fromConfig !== undefined) return realpathSync(join(commonDir, fromConfig.startsWith("/") ? "/" : ".", fromConfig));
-  const parent = await gitFind(["rev-parse", "--show-toplevel"], { cwd: listed ?? commonDir }).catch(() => undefined);
-  return parent ?? null;
+  const configured = config.get("core.worktree");
+  if (configured !== undefined) return realpathSync(resolve(commonDir, configured));
+  return (await topLevel((await listRoots(cwd))[0] ?? commonDir)) ?? null;
 }
 
 function nameBelow(commonDir: string, gitDir: string): string | undefined {

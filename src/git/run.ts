@@ -26,6 +26,9 @@ const quiet = [
   "-c", "core.quotePath=false", "-c", "advice.detachedHead=false", "-c", "protocol.ext.allow=never",
 ]; // biome-ignore format: pairs
 
+/** These calls stay on the machine. Old gits know no GIT_NO_LAZY_FETCH: a partial clone would go to its remote for what it lacks. */
+const local = { GIT_ALLOW_PROTOCOL: "none" };
+
 const stderrLimit = 64 * 1024;
 
 /** Runs git and gives its whole output. Throws `git_failed` with git's own words on any other exit code. */
@@ -94,7 +97,7 @@ function start(args: readonly string[], options: GitOptions): ChildProcess {
   const present = signals.filter((signal) => signal !== undefined);
   return spawn("git", [...quiet, ...args], {
     cwd: options.cwd,
-    env: gitEnvironment(process.env, options.env),
+    env: gitEnvironment(process.env, { ...local, ...options.env }),
     stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
     windowsHide: true,
     ...(present.length === 0 ? {} : { signal: AbortSignal.any(present) }),

@@ -94,6 +94,8 @@ test("a partial clone keeps what it has, and says what it never had", async () =
   const { target } = await safe.restore();
   expect(repositoryState(target)).toEqual(before);
   expect(missingFrom(allObjects(target), objects)).toEqual([]);
+  // Nor on the way back: that commit's file was never here.
+  await expect(safe.restore("HEAD~1")).rejects.toMatchObject({ code: "git_failed" });
   writeFileSync(join(root, "file"), "5\n");
   git(root, "commit", "-q", "-a", "-m", "five");
   const later = repositoryState(root);

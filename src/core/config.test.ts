@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Config, emptyConfig, parseConfig, writeConfig } from "./config.ts";
+import { type Config, emptyConfig, type MirrorConfig, mirrorModes, mirrorOf, parseConfig, type StoreConfig, writeConfig } from "./config.ts";
 import type { BackupError } from "./errors.ts";
 
 /** Problems without the file's name: `LINE: what`. */
@@ -35,9 +35,27 @@ describe("backup.yaml", () => {
         { name: "disk", url: "/mnt/disk" },
         { name: "hub", url: "branch:origin/holdfast/backup" },
       ],
-      mirrors: ["origin"],
+      mirrors: [{ remote: "origin", mode: "branches-and-tags", keepDays: 90 }],
       include: ["*.bin", "models/"],
       exclude: ["*.iso"],
+    });
+  });
+
+  test("has more to say of a branch store and of a mirror, where wanted", () => {
+    const text = `stores:
+  - {name: hub, url: "branch:origin", ref: refs/holdfast/backup, max_bytes: 1.5 GiB}
+mirrors:
+  - remote: shared
+    mode: namespaced
+    keep_days: forever
+  - {remote: ours, mode: exact, keep_days: 7}
+`;
+    expect(parseConfig(text, "f")).toMatchObject({
+      stores: [{ name: "hub", url: "branch:origin", ref: "refs/holdfast/backup", maxBytes: 1.5 * 1024 ** 3 }],
+      mirrors: [
+        { remote: "shared", mode: "namespaced", keepDays: null },
+        { remote: "ours", mode: "exact", keepDays: 7 },
+      ],
     });
   });
 
@@ -80,7 +98,13 @@ describe("a mistake in backup.yaml", () => {
     ["include that is a text", "include: '*.bin'\n", ["1: include should be a list"]],
     ["exclude that holds a number", "exclude:\n  - a\n  - 5\n", ["3: exclude should hold texts"]],
     ["an empty pattern", 'exclude:\n  - ""\n', ["2: exclude should hold texts"]],
-    ["mirrors that hold a map", "mirrors:\n  - origin\n  - a: b\n", ["3: mirrors should hold texts"]],
+    ["mirrors that hold a list", "mirrors:\n  - origin\n  - [b]\n", ["3: a mirror is a remote's name, a URL or a path, or has `remote:`"]],
+    ["a mirror without a remote", "mirrors:\n  - origin\n  - mode: exact\n", ["3: a mirror needs `remote:`"]],
+    ["a mode of another name", "mirrors:\n  - remote: a\n    mode: exat\n", ['3: unknown mode "exat"; did you mean exact?']],
+    ["days that are none", "mirrors:\n  - remote: a\n    keep_days: 0\n", ["3: keep_days should be a number of days, or forever"]],
+    ["a ref that is a branch's short name", "stores:\n  - name: a\n    url: branch:o\n    ref: backup\n", [/^4: ref should be a whole name/]],
+    ["a ref for a folder", "stores:\n  - name: a\n    url: /a\n    ref: refs/x\n", ["4: ref is for branch stores"]],
+    ["a size that is none", "stores:\n  - name: a\n    url: branch:o\n    max_bytes: 2 gigs\n", [/^4: max_bytes should be a size/]],
     ["a setting twice", "version: 1\nstores: []\nmirrors: []\nstores: []\n", [/^4: Map keys must be unique/]],
     ["a field twice", "stores:\n  - name: a\n    url: /a\n    name: b\n", [/^4: Map keys must be unique/]],
     ["a tab for indent", "stores:\n\t- name: a\n", [/^2: /]],
@@ -196,9 +220,18 @@ describe("writeConfig", () => {
     fc.stringMatching(/^\/[a-zA-Z0-9 #:'"{}\\.-]{0,12}$/),
     fc.constantFrom("branch:origin", "branch:https://h/r.git#b", "C:\\backup", "relative", "./a", "~/b"),
   );
+  const branchUrl = fc.constantFrom("branch:origin", "branch:https://h/r.git#b");
+  const ref = fc.constantFrom("refs/holdfast/backup", "refs/heads/é");
+  const branchStore = fc.record({ name, url: branchUrl, ref, maxBytes: fc.integer({ min: 1 }) }, { requiredKeys: ["name", "url"] });
+  const store: fc.Arbitrary<StoreConfig> = fc.oneof(fc.record({ name, url }), branchStore);
+  const mirror: fc.Arbitrary<MirrorConfig> = fc.record({
+    remote: line,
+    mode: fc.constantFrom(...mirrorModes),
+    keepDays: fc.option(fc.integer({ min: 1 }), { nil: null }),
+  });
   const configs: fc.Arbitrary<Config> = fc.record({
-    stores: fc.uniqueArray(fc.record({ name, url }), { selector: (store) => store.name, maxLength: 4 }),
-    mirrors: fc.array(line, { maxLength: 4 }),
+    stores: fc.uniqueArray(store, { selector: (each) => each.name, maxLength: 4 }),
+    mirrors: fc.array(fc.oneof(line.map(mirrorOf), mirror), { maxLength: 4 }),
     include: fc.array(line, { maxLength: 4 }),
     exclude: fc.array(line, { maxLength: 4 }),
   });
@@ -213,7 +246,7 @@ describe("writeConfig", () => {
   });
 
   test("quotes what would be read as something else", () => {
-    const mirrors = ["host:", "true", "1", "a: b", "plain/path"];
+    const mirrors = ["host:", "true", "1", "a: b", "plain/path"].map(mirrorOf);
     expect(parseConfig(writeConfig({ ...emptyConfig, mirrors }), "f").mirrors).toEqual(mirrors);
     expect(writeConfig({ ...emptyConfig, mirrors })).toContain("  - plain/path\n");
   });

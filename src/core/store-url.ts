@@ -40,13 +40,16 @@ function parseBranch(rest: string): StoreLocation {
   return { kind: "branch", remote, branch: slash === -1 ? defaultBranch : checkBranch(rest.slice(slash + 1)) };
 }
 
-/** git-check-ref-format(1). */
 function checkBranch(branch: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: git forbids them, so they are looked for.
-  const isForbidden = /[\x00-\x20\x7f~^:?*[\\]|\.\.|@\{|^-|^@$/.test(branch);
-  const isPartBroken = branch.split("/").some((part) => part === "" || part.startsWith(".") || part.endsWith(".") || part.endsWith(".lock"));
-  if (isForbidden || isPartBroken) throw invalid(`"${branch}" is not a name that git gives to a branch`);
+  if (!isRefName(branch)) throw invalid(`"${branch}" is not a name that git gives to a branch`);
   return branch;
+}
+
+/** git-check-ref-format(1). */
+export function isRefName(name: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: git forbids them, so they are looked for.
+  const isForbidden = /[\x00-\x20\x7f~^:?*[\\]|\.\.|@\{|^-|^@$/.test(name);
+  return !isForbidden && name.split("/").every((part) => part !== "" && !part.startsWith(".") && !part.endsWith(".") && !part.endsWith(".lock"));
 }
 
 function invalid(message: string): BackupError {

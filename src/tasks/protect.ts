@@ -1,7 +1,7 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
 import { dirname, join } from "node:path";
 import { type App, createPrimary, createStoreFolder, folderStores, openApp, proposedStore } from "../app.ts";
-import type { Config, StoreConfig } from "../core/config.ts";
+import { type Config, mirrorOf, type StoreConfig } from "../core/config.ts";
 import type { Problem } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
@@ -39,8 +39,9 @@ export function planSettings(app: App, { stores, mirrors }: ProtectWish): Config
   const added = stores.filter((url) => !known.some((store) => store.url === url));
   const hasFolder = [...known.map(({ url }) => url), ...stores].some((url) => parseStoreUrl(url).kind === "folder");
   const all: StoreConfig[] = hasFolder ? [...known] : [{ name: "local", url: proposedStore(app) }, ...known];
+  const newMirrors = [...new Set(mirrors)].filter((remote) => !app.config.mirrors.some((mirror) => mirror.remote === remote));
   for (const url of added) all.push({ name: freeName(url, all), url });
-  return { ...app.config, stores: all, mirrors: [...new Set([...app.config.mirrors, ...mirrors])] };
+  return { ...app.config, stores: all, mirrors: [...app.config.mirrors, ...newMirrors.map(mirrorOf)] };
 }
 
 /**
@@ -52,7 +53,7 @@ export async function refuseForeignSettings(app: App): Promise<void> {
   if (!exists || findRepositoryId(app.state) !== undefined || app.config.stores.length + app.config.mirrors.length === 0) return;
   const isTracked = (await gitFind(["ls-files", "--error-unmatch", "--", path], { cwd: dirname(path) })) !== undefined;
   if (!isTracked) return;
-  const places = [...app.config.stores.map(({ url }) => url), ...app.config.mirrors].join(", ");
+  const places = [...app.config.stores.map(({ url }) => url), ...app.config.mirrors.map(({ remote }) => remote)].join(", ");
   throw new BackupError("config_invalid", `${path} came with this repository, and would send everything to ${places}`, {
     hint: "look at it; if these are your own: holdfast init --yes --trust-config",
   });

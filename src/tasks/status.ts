@@ -92,7 +92,7 @@ function folderName(app: App): string | undefined {
 
 async function readMirrors(app: App): Promise<MirrorFacts[]> {
   const states = await readStates(app.state.root);
-  return app.config.mirrors.flatMap((remote): MirrorFacts[] => {
+  return app.config.mirrors.flatMap(({ remote }): MirrorFacts[] => {
     const outcomes = states.flatMap(({ outcome }) => (outcome?.remote === remote ? [outcome] : []));
     if (outcomes.length === 0) return [{ remote, status: "never", at: null, message: null }];
     return outcomes.map(({ status, at, message }) => ({ remote, status, at, message: message ?? null }));

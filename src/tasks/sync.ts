@@ -80,7 +80,7 @@ export async function syncMirrors(app: App, { force, signal, onEvent }: SyncOpti
   const { mirrorAll } = await import("../mirror/mirror.ts");
   const outcomes = await mirrorAll({
     repository: app.repository,
-    remotes: app.config.mirrors,
+    remotes: app.config.mirrors.map(({ remote }) => remote),
     stateDir: app.state.root,
     now,
     random,
@@ -97,5 +97,12 @@ export async function syncMirrors(app: App, { force, signal, onEvent }: SyncOpti
 /** Reads the mirrors' tips back and compares. */
 export async function checkMirrorsNow(app: App, signal: AbortSignal): Promise<MirrorCheck[]> {
   const { checkMirrors } = await import("../mirror/mirror.ts");
-  return checkMirrors({ repository: app.repository, remotes: app.config.mirrors, stateDir: app.state.root, now, random, signal });
+  return checkMirrors({
+    repository: app.repository,
+    remotes: app.config.mirrors.map(({ remote }) => remote),
+    stateDir: app.state.root,
+    now,
+    random,
+    signal,
+  });
 }

@@ -15,7 +15,7 @@ const passed = [
 ]; // biome-ignore format: read as groups
 
 /** Set for our own git calls and what they start; our hooks see it and stay silent. */
-const activeVariable = "HOLDFAST_ACTIVE";
+export const activeVariable = "HOLDFAST_ACTIVE";
 
 const fixed = {
   LC_ALL: "C",

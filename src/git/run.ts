@@ -1,7 +1,7 @@
 /** The one place that starts git. Arguments in, bytes out; never a shell, never a prompt, never a hook. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { BackupError, systemCode } from "../core/errors.ts";
-import { gitEnvironment } from "./environment.ts";
+import { activeVariable, gitEnvironment } from "./environment.ts";
 
 export interface GitOptions {
   readonly cwd?: string;
@@ -75,6 +75,17 @@ export async function gitStream(
   await feeding;
   if (!(options.okCodes ?? [0]).includes(code)) throw failure(args, code, stderr(), options);
   return { code, stderr: stderr() };
+}
+
+/** As the user's own programs run it: with hooks, and with whatever monitors and housekeeping are configured. */
+export async function gitWithHooks(args: readonly string[], { cwd, env }: Required<Pick<GitOptions, "cwd" | "env">>): Promise<void> {
+  const { [activeVariable]: _, GIT_OPTIONAL_LOCKS: __, ...environment } = gitEnvironment(process.env, env);
+  const child = spawn("git", args, { cwd, env: environment, stdio: ["ignore", "ignore", "pipe"], windowsHide: true });
+  const stderr = collect(child);
+  const code = await exitOf(child).catch((error: unknown) => {
+    throw translate(error, {});
+  });
+  if (code !== 0) throw failure(args, code, stderr(), {});
 }
 
 /** Starts git for a conversation on its pipes. The caller ends stdin and awaits `exited`. */

@@ -1,7 +1,21 @@
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { addBlock, block, hasBlock, isOwnHook, isShellScript, isWrapperHook, ownHook, removeBlock, wrapperHook } from "./block.ts";
+import {
+  addBlock as addTo,
+  block,
+  hasBlock,
+  isOwnHook,
+  isShellScript,
+  isWrapperHook,
+  ownHook as ownHookOf,
+  refBlock,
+  removeBlock,
+  wrapperHook as wrapperHookOf,
+} from "./block.ts";
+
+const addBlock = (text: string): string => addTo(text, block);
+const [ownHook, wrapperHook] = [ownHookOf("post-commit"), wrapperHookOf("post-commit")];
 
 const [firstLine = "", lastLine = ""] = [block.split("\n").at(0), block.split("\n").at(-1)];
 
@@ -48,6 +62,13 @@ describe("the block in a text", () => {
   });
 });
 
+test("the block of reference-transaction comes out as any other, and is replaced by it", () => {
+  expect(refBlock).not.toBe(block);
+  for (const text of ["", "#!/bin/sh", "#!/bin/bash -e\nexit 1\n"]) expect(removeBlock(addTo(text, refBlock))).toBe(text);
+  expect(addTo(addBlock("x\n"), refBlock)).toBe(addTo("x\n", refBlock));
+  expect([isOwnHook(ownHookOf("reference-transaction")), isWrapperHook(wrapperHookOf("reference-transaction"))]).toEqual([true, true]);
+});
+
 test("a file is ours when only the block is in it", () => {
   expect([ownHook, `${block}\n`, addBlock(""), addBlock("#!/bin/sh\n")].map(isOwnHook)).toEqual([true, true, true, true]);
   expect([addBlock("npm test\n"), wrapperHook, "#!/bin/sh\n", ""].map(isOwnHook)).toEqual([false, false, false, false]);
@@ -72,7 +93,7 @@ test("shells are told from other languages by the shebang", () => {
 });
 
 test.each(["dash", "bash"])("%s finds no fault in what we write into hooks", (shell) => {
-  for (const script of [ownHook, wrapperHook]) {
+  for (const script of [ownHook, wrapperHook, ownHookOf("reference-transaction"), wrapperHookOf("reference-transaction")]) {
     const { status, error } = spawnSync(shell, ["-n"], { input: script });
     if (error === undefined) expect(status).toBe(0);
   }

@@ -4,6 +4,8 @@
  * latin1, so that any of them survives.
  */
 
+import { refHook } from "./events.ts";
+
 const first = "# >>> holdfast >>>";
 const last = "# <<< holdfast <<<";
 
@@ -21,27 +23,40 @@ export const block = `${first}
 ) </dev/null >/dev/null 2>&1 || :
 ${last}`;
 
+/** The same for reference-transaction, which git runs in every phase of a change: only the last one counts. */
+export const refBlock = block.replace("\n(\n", `\n[ "$\{1-}" != committed ] || (\n`);
+
+export function blockOf(hook: string): string {
+  return hook === refHook ? refBlock : block;
+}
+
 /** A hook of our own where the user has none. */
-export const ownHook = `#!/bin/sh\n${block}\n`;
+export function ownHook(hook: string): string {
+  return `#!/bin/sh\n${blockOf(hook)}\n`;
+}
 
 /** Where a hook that is not a shell script, or one that is switched off, waits beside ours. */
 export const asideSuffix = ".holdfast-user";
 
 /** Ours, in front of a hook that was moved aside: arguments, stdin and the result are its own. */
-export const wrapperHook = `${ownHook}[ -x "$0${asideSuffix}" ] || exit 0\nexec "$0${asideSuffix}" "$@"\n`;
+export function wrapperHook(hook: string): string {
+  return `${ownHook(hook)}${wrapped}`;
+}
+
+const wrapped = `[ -x "$0${asideSuffix}" ] || exit 0\nexec "$0${asideSuffix}" "$@"\n`;
 
 /**
  * The text with our block: at the top, below the shebang, since a user's hook may end anywhere by `exit` or
  * `exec`. A block that is there, of this or another version, is replaced where it stands.
  */
-export function addBlock(text: string): string {
+export function addBlock(text: string, added: string): string {
   const found = findBlock(text);
-  if (found !== undefined) return text.slice(0, found.start) + block + text.slice(found.end);
-  if (!text.startsWith("#!")) return `${block}\n${text}`;
+  if (found !== undefined) return text.slice(0, found.start) + added + text.slice(found.end);
+  if (!text.startsWith("#!")) return `${added}\n${text}`;
   const lineEnd = text.indexOf("\n") + 1;
   // A shebang alone, without a line end: the one we need before the block is ours, and there is none after it.
-  if (lineEnd === 0) return `${text}\n${block}`;
-  return `${text.slice(0, lineEnd)}${block}\n${text.slice(lineEnd)}`;
+  if (lineEnd === 0) return `${text}\n${added}`;
+  return `${text.slice(0, lineEnd)}${added}\n${text.slice(lineEnd)}`;
 }
 
 /** The text without our block: exactly what `addBlock` was given. A text without one comes back as it is. */
@@ -64,7 +79,7 @@ export function isOwnHook(text: string): boolean {
 }
 
 export function isWrapperHook(text: string): boolean {
-  return hasBlock(text) && removeBlock(text) === removeBlock(wrapperHook);
+  return hasBlock(text) && removeBlock(text) === `#!/bin/sh\n${wrapped}`;
 }
 
 /** True for what runs as a POSIX-like shell script: by its shebang, or as git runs a text that has none. */

@@ -17,14 +17,16 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { needs } from "../../test/support/needs.ts";
 import { openRepository } from "../git/repository.ts";
 import { type StateLayout, stateLayout } from "../state/layout.ts";
 import { block, ownHook } from "./block.ts";
 import { hookNames } from "./events.ts";
 import { type InstallResult, installHooks, uninstallHooks } from "./install.ts";
+import { findOverwritten } from "./overwritten.ts";
 import { hooksStatus } from "./status.ts";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -32,6 +34,7 @@ const triggerTemplate = readFileSync(here("../../hooks/trigger"), "utf8");
 // The tests may be run by an older Node than the one the project brings.
 const pinned = here("../../node_modules/.bin/node");
 const node = existsSync(pinned) ? pinned : process.execPath;
+const lefthookProgram = here(`../../node_modules/lefthook-${process.platform}-${process.arch}/bin/lefthook`);
 const hasPython = spawnSync("python3", ["-c", ""]).status === 0;
 
 let folder: string;
@@ -273,30 +276,232 @@ describe("husky 9", () => {
     expect(existsSync(state.root)).toBe(false);
   });
 
-  test("installed after us shadows us, and a linked worktree without husky's part shadows too", async () => {
+  test("installed after us shadows us", async () => {
     commit();
     await install();
-    git(["worktree", "add", "-q", "--no-checkout", join(folder, "linked")]);
-    mkdirSync(join(folder, "linked/.husky"));
-    writeFileSync(join(folder, "linked/.husky/post-commit"), `${block}\n`);
-    const status = await hooksStatus(await openRepository(join(folder, "linked")));
-    expect(status.hooks[0]).toMatchObject({ name: "post-commit", state: "shadowed" });
     git(["config", "core.hooksPath", "elsewhere"]);
     expect(await statesOf()).toEqual(["shadowed"]);
+  });
+
+  test("a linked worktree in which husky was not set up gets hooks that git does not list", async () => {
+    commit();
+    await install();
+    const linked = join(folder, "linked");
+    git(["worktree", "add", "-q", linked, "-b", "linked"]);
+    const before = git(["status", "--porcelain"], linked);
+    expect(await statesOf(linked)).toEqual(["shadowed"]);
+    await install(linked);
+    expect(await statesOf(linked)).toEqual(["installed"]);
+    expect(git(["status", "--porcelain"], linked)).toEqual(before);
+    rmSync(state.dirty, { force: true });
+    expect(commit(linked)).toEqual({ status: 0, output: "" });
+    expect(marks()).toEqual(["post-commit"]);
+    await uninstall(linked);
+    expect(existsSync(join(linked, ".husky"))).toBe(false);
+  });
+
+  test("reference-transaction, which husky does not know, stands beside husky's own", async () => {
+    const before = readdirSync(join(repo, ".husky/_"));
+    await installHooks({ repository: await openRepository(repo), runtime: { node: "/bin/sh", main }, triggerTemplate, everyRef: true });
+    git(["commit", "-q", "--allow-empty", "-m", "m"]);
+    rmSync(state.dirty);
+    expect(git(["branch", "other"])).toEqual({ status: 0, output: "" });
+    expect(marks()).toEqual(["reference-transaction"]);
+    await uninstall();
+    expect(readdirSync(join(repo, ".husky/_"))).toEqual(before);
+  });
+});
+
+describe("reference-transaction", () => {
+  const installRefs = async (everyRef?: boolean): Promise<InstallResult> =>
+    installHooks({ repository: await openRepository(repo), runtime: { node: "/bin/sh", main }, triggerTemplate, everyRef });
+  const hook = (): string => join(repo, ".git/hooks/reference-transaction");
+
+  test("marks what no other hook sees; it is asked for, stays, and goes when it is not wanted", async () => {
+    commit();
+    await install();
+    expect(existsSync(hook())).toBe(false);
+    await installRefs(true);
+    expect((await hooksStatus(await openRepository(repo))).hooks.map(({ name }) => name)).toContain("reference-transaction");
+    for (const args of [
+      ["branch", "topic"],
+      ["branch", "-D", "topic"],
+      ["tag", "v1"],
+      ["tag", "-d", "v1"],
+      ["reset", "-q", "--soft", "HEAD"],
+      ["update-ref", "refs/notes/x", "HEAD"],
+    ]) {
+      rmSync(state.dirty, { force: true });
+      expect(git(args).status).toBe(0);
+      expect([args, new Set(marks())]).toEqual([args, new Set(["reference-transaction"])]);
+    }
+    expect((await install()).hooks.map(({ name }) => name)).toContain("reference-transaction");
+    await installRefs(false);
+    expect(existsSync(hook())).toBe(false);
+    expect(await statesOf()).toEqual(["installed"]);
+  });
+
+  test("marks once a change is done, not while it may still be refused", async () => {
+    commit();
+    writeHook("reference-transaction", `#!/bin/sh\n[ "$1" != prepared ]\n`);
+    await installRefs(true);
+    expect(git(["branch", "refused"]).status).not.toBe(0);
+    expect(marks()).toEqual([]);
+  });
+
+  test("of the user's keeps its arguments and its stdin, and comes back as it was", async () => {
+    commit();
+    writeHook("reference-transaction", `#!/bin/sh -eu\n{ echo "$1"; cat; } >>'${folder}/seen'\n`);
+    const before = fingerprint(repo);
+    await installRefs(true);
+    git(["branch", "topic"]);
+    expect(readFileSync(join(folder, "seen"), "utf8")).toMatch(
+      /^prepared\n0{40} [0-9a-f]{40} refs\/heads\/topic\ncommitted\n0{40} [0-9a-f]{40} refs\/heads\/topic\n$/,
+    );
+    git(["branch", "-D", "topic"]);
+    rmSync(join(folder, "seen"));
+    await uninstall();
+    rmSync(state.dirty, { force: true });
+    rmSync(state.root, { recursive: true, force: true });
+    expect(fingerprint(repo)).toMatchObject(Object.fromEntries(Object.entries(before).filter(([path]) => path.startsWith(".git/hooks"))));
+  });
+
+  test("never refuses a change: with the runtime, the package or the state folder gone, or a file in its place", async () => {
+    commit();
+    await installHooks({
+      repository: await openRepository(repo),
+      runtime: { node: join(folder, "gone"), main: join(folder, "gone.js") },
+      triggerTemplate,
+      everyRef: true,
+    });
+    const fine = { status: 0, output: "" };
+    expect(git(["branch", "a"])).toEqual(fine);
+    rmSync(state.root, { recursive: true });
+    expect(git(["branch", "b"])).toEqual(fine);
+    writeFileSync(state.root, "");
+    expect([git(["branch", "c"]), git(["update-ref", "-d", "refs/heads/a"])]).toEqual([fine, fine]);
+  });
+});
+
+describe.skipIf(!needs("pre-commit", "hooks beside pre-commit"))("pre-commit", () => {
+  const setUp = (...args: string[]): void => {
+    const config = `repos:\n  - repo: local\n    hooks:\n      - {id: note, name: note, language: system, entry: sh -c 'echo ran >>${folder}/ran', always_run: true, pass_filenames: false, stages: [post-commit]}\n`;
+    writeFileSync(join(repo, ".pre-commit-config.yaml"), config);
+    const home = { PRE_COMMIT_HOME: join(folder, "pre-commit"), HOME: folder, PATH: process.env["PATH"] ?? "" };
+    execFileSync("pre-commit", args, { cwd: repo, env: { ...environment, ...home }, stdio: "ignore" });
+    environment.HOME = folder;
+  };
+  const ran = (): string => (existsSync(join(folder, "ran")) ? readFileSync(join(folder, "ran"), "utf8") : "");
+
+  test("installed before us: both run, and its hook is as before afterwards", async () => {
+    setUp("install", "-t", "post-commit", "-t", "pre-push");
+    const before = fingerprint(join(repo, ".git/hooks"));
+    await install();
+    expect(await statesOf()).toEqual(["installed"]);
+    commit(repo, { PRE_COMMIT_HOME: join(folder, "pre-commit") });
+    expect([marks(), ran()]).toEqual([["post-commit"], "ran\n"]);
+    await uninstall();
+    expect(fingerprint(join(repo, ".git/hooks"))).toEqual(before);
+  });
+
+  test("installed after us: it calls us under another name, and nothing of ours is left when we go", async () => {
+    await install();
+    setUp("install", "-t", "post-commit", "-t", "pre-push");
+    expect(await statesOf()).toEqual(["installed"]);
+    expect((await install()).hooks.map(({ change }) => change)).toEqual(Array(6).fill("none"));
+    commit(repo, { PRE_COMMIT_HOME: join(folder, "pre-commit") });
+    expect([marks(), ran()]).toEqual([["post-commit.legacy"], "ran\n"]);
+    await uninstall();
+    expect(readdirSync(join(repo, ".git/hooks")).filter((name) => !name.endsWith(".sample"))).toEqual(["post-commit", "pre-push"]);
+  });
+});
+
+describe.skipIf(!needs("lefthook", "hooks beside lefthook", () => existsSync(lefthookProgram)))("lefthook", () => {
+  const lefthook = (...args: string[]): void => {
+    writeFileSync(
+      join(repo, "lefthook.yml"),
+      `post-commit:\n  commands:\n    note:\n      run: echo ran >>'${folder}/ran'\npre-push:\n  commands:\n    note:\n      run: "true"\n`,
+    );
+    execFileSync(lefthookProgram, args, { cwd: repo, env: environment, stdio: "ignore" });
+  };
+
+  test("beside it both run, and its hooks are as before afterwards", async () => {
+    lefthook("install");
+    const before = fingerprint(join(repo, ".git/hooks"));
+    await install();
+    expect(await statesOf()).toEqual(["installed"]);
+    expect(commit().status).toBe(0);
+    expect([marks(), readFileSync(join(folder, "ran"), "utf8")]).toEqual([["post-commit"], "ran\n"]);
+    await uninstall();
+    expect(fingerprint(join(repo, ".git/hooks"))).toEqual(before);
+  });
+
+  test("what it overwrites is found; what a person took out is left", async () => {
+    lefthook("install");
+    await install();
+    expect(await findOverwritten(await openRepository(repo))).toEqual([]);
+    lefthook("install", "--force");
+    rmSync(join(repo, ".git/hooks/post-merge"));
+    writeHook("post-rewrite", "#!/bin/sh\necho mine\n");
+    const overwritten = await findOverwritten(await openRepository(repo));
+    expect(overwritten.map((path) => basename(path)).toSorted()).toEqual(["post-commit", "pre-push"]);
+    await install();
+    expect(await statesOf()).toEqual(["installed"]);
+    await uninstall();
+    expect(
+      readdirSync(join(repo, ".git/hooks"))
+        .filter((name) => !name.endsWith(".sample"))
+        .toSorted(),
+    ).toEqual(["post-commit", "post-rewrite", "pre-push"]);
   });
 });
 
 describe("where git looks", () => {
-  test("outside of the repository is not ours to change", async () => {
-    git(["config", "core.hooksPath", join(folder, "global")]);
-    const before = fingerprint(folder);
-    await expect(install()).rejects.toMatchObject({
-      code: "usage",
-      message: expect.stringContaining("core.hooksPath"),
-      hint: expect.stringContaining("git config core.hooksPath"),
-    });
-    expect(fingerprint(folder)).toEqual(before);
+  test("a folder that repositories share: ours does nothing in the others, and goes with the last that uses it", async () => {
+    const shared = join(folder, "global");
+    const post = writeHook("post-commit", `#!/bin/sh\necho mine >>'${folder}/ran'\n`, 0o755, shared);
+    const before = fingerprint(shared);
+    const [second, bystander] = ["second", "bystander"].map((name) => join(folder, name)) as [string, string];
+    for (const path of [second, bystander]) execFileSync("git", ["init", "-q", path]);
+    for (const path of [repo, second, bystander]) git(["config", "core.hooksPath", shared], path);
+    const { place } = await install();
+    expect(place.isShared).toBe(true);
+    await install(second);
+    expect((await install(second)).hooks.map(({ change }) => change)).toEqual(Array(6).fill("none"));
+    for (const path of [repo, second, bystander]) expect(commit(path)).toEqual({ status: 0, output: "" });
+    expect(readFileSync(join(folder, "ran"), "utf8")).toBe("mine\nmine\nmine\n");
+    expect(marks()).toEqual(["post-commit"]);
+    expect(existsSync(join(second, ".git/holdfast/dirty"))).toBe(true);
+    expect(existsSync(join(bystander, ".git/holdfast"))).toBe(false);
+    await uninstall();
+    expect([await statesOf(second), readFileSync(post, "utf8").includes(block)]).toEqual([["installed"], true]);
+    await uninstall(second);
+    expect(fingerprint(shared)).toEqual(before);
+  });
+
+  test("a shared folder that is not ours to change is said, with another way", async () => {
+    writeFileSync(join(folder, "global"), "in the way");
+    git(["config", "core.hooksPath", join(folder, "global/hooks")]);
+    await expect(install()).rejects.toMatchObject({ code: "io_failed", hint: expect.stringContaining("core.hooksPath .githooks") });
     expect(await statesOf()).toEqual(["missing"]);
+  });
+
+  test("in a new worktree a relative core.hooksPath leads nowhere: status says it, an installation there mends it", async () => {
+    writeHook("post-commit", "#!/bin/sh\n", 0o755, join(repo, "tools"));
+    git(["config", "core.hooksPath", "tools"]);
+    git(["commit", "-q", "--allow-empty", "-m", "m"]);
+    await install();
+    const linked = join(folder, "linked");
+    git(["worktree", "add", "-q", linked, "-b", "linked"]);
+    expect(await statesOf(linked)).toEqual(["shadowed"]);
+    await install(linked);
+    expect(await statesOf(linked)).toEqual(["installed"]);
+    rmSync(state.dirty, { force: true });
+    expect(commit(linked)).toEqual({ status: 0, output: "" });
+    expect(marks()).toEqual(["post-commit"]);
+    await uninstall(linked);
+    expect(existsSync(join(linked, "tools"))).toBe(false);
+    expect(readFileSync(join(repo, "tools/post-commit"), "utf8")).toBe("#!/bin/sh\n");
   });
 
   test("a linked worktree marks the shared state folder, with git's variables set", async () => {
@@ -397,6 +602,6 @@ describe("never in the way", () => {
     expect(await statesOf()).toEqual(["installed", "not_executable"]);
     await install();
     expect(await statesOf()).toEqual(["installed"]);
-    expect(readFileSync(hook, "utf8")).toBe(ownHook);
+    expect(readFileSync(hook, "utf8")).toBe(ownHook("pre-push"));
   });
 });

@@ -10,9 +10,11 @@ import type { Repository } from "../git/repository.ts";
 import { git } from "../git/run.ts";
 import { stateDirOf, stateLayout } from "../state/layout.ts";
 import { forgetBefore, type HooksBefore, readHooksBefore, rememberBefore } from "./before.ts";
-import { type HookName, hookNames } from "./events.ts";
-import { applyHook, type HookPlan, planHook, readHookFile, restoreHook } from "./hook-file.ts";
-import { defaultFolder, type HooksPlace, readHooksPlace } from "./place.ts";
+import { hasBlock } from "./block.ts";
+import { type HookName, hookNames, refHook } from "./events.ts";
+import { applyHook, type HookPlan, planHook, readHookFile, restoreHook, restoreMoved } from "./hook-file.ts";
+import { defaultFolder, type HooksPlace, hookPlace, readHooksPlace } from "./place.ts";
+import { addSharer, removeSharer } from "./sharers.ts";
 import { bakeTrigger, type Runtime } from "./trigger.ts";
 
 export interface InstallOptions {
@@ -21,6 +23,8 @@ export interface InstallOptions {
   readonly runtime: Runtime;
   /** The text of hooks/trigger. */
   readonly triggerTemplate: string;
+  /** Whether reference-transaction is among the hooks; undefined leaves it as it is. */
+  readonly everyRef?: boolean | undefined;
 }
 
 export interface InstallResult {
@@ -29,18 +33,18 @@ export interface InstallResult {
 }
 
 /**
- * Installs all six hooks; a second time changes nothing. Throws `usage` when git looks for hooks outside of the
- * repository, or where the user has to decide, in both cases before anything is changed; `io_failed` otherwise.
+ * Installs the hooks; a second time changes nothing. Throws `usage` where the user has to decide, before anything is
+ * changed; `io_failed` otherwise.
  */
-export async function installHooks({ repository, runtime, triggerTemplate }: InstallOptions): Promise<InstallResult> {
+export async function installHooks({ repository, runtime, triggerTemplate, everyRef }: InstallOptions): Promise<InstallResult> {
   const state = stateLayout(stateDirOf(repository.commonDir));
   const place = await readHooksPlace(repository);
-  if (!place.isInside) throw outside(place, repository);
   const trigger = bakeTrigger(triggerTemplate, runtime);
   return translated(() => {
-    const planned = hookNames.map((name) => {
-      const file = readHookFile(join(place.folder, name));
-      return { name, file, plan: planHook(file, place.manager) };
+    const planned = hooksWanted(place, everyRef).map((name) => {
+      const { path, runner } = hookPlace(place, name);
+      const file = readHookFile(path);
+      return { name, file, plan: planHook(file, runner) };
     });
     const known = readHooksBefore(state.hooksBefore).files;
     const fresh = planned.filter(({ file, plan }) => plan.change !== "none" && known[file.path] === undefined);
@@ -50,6 +54,9 @@ export async function installHooks({ repository, runtime, triggerTemplate }: Ins
       folders: missingFolders(place.folder),
     });
     mkdirSync(place.folder, { recursive: true });
+    if (place.isShared) addSharer(place.folder, repository.commonDir);
+    if (place.isUnlisted) writeFileSync(join(place.folder, ".gitignore"), ignoreText);
+    if (everyRef === false) restoreHook(readHookFile(hookPlace(place, refHook).path), known[hookPlace(place, refHook).path] === "made");
     if (textOf(state.hook) !== trigger) writeFileSync(state.hook, trigger);
     for (const { file, plan } of planned) applyHook(file.path, plan);
     return { place, hooks: planned.map(({ name, file, plan }) => ({ name, path: file.path, change: plan.change })) };
@@ -63,17 +70,23 @@ export async function installHooks({ repository, runtime, triggerTemplate }: Ins
 export async function uninstallHooks(repository: Repository): Promise<string[]> {
   const state = stateLayout(stateDirOf(repository.commonDir));
   const place = await readHooksPlace(repository);
-  const committed = await listTracked(place.folder);
+  // A team's committed hooks (.husky/) carry the block for everyone; it does nothing where no trigger is.
+  const committed = place.isShared ? new Set<string>() : await listTracked(place.folder);
   return translated(() => {
     const before = readHooksBefore(state.hooksBefore);
-    const folders = place.isInside ? [place.folder, defaultFolder(repository)] : [defaultFolder(repository)];
-    const paths = new Set([...Object.keys(before.files), ...folders.flatMap((folder) => hookNames.map((name) => join(folder, name)))]);
+    const isNeeded = place.isShared && existsSync(place.folder) && removeSharer(place.folder, repository.commonDir);
+    const names: HookName[] = [...hookNames, refHook];
+    const here = names.map((name) => hookPlace(place, name).path);
+    const usual = names.map((name) => join(defaultFolder(repository), name));
+    const paths = new Set([...Object.keys(before.files), ...here, ...usual].filter((path) => !(isNeeded && here.includes(path))));
     const changed = [...paths].filter((path) => {
       const was = before.files[path];
-      // A team's committed hooks (.husky/) carry the block for everyone; it does nothing where no trigger is.
-      if (was === undefined && committed.has(path)) return false;
-      return restoreHook(readHookFile(path), was === undefined ? undefined : was === "made");
+      const hasMoved = restoreMoved(path);
+      if (was === undefined && committed.has(path)) return hasMoved;
+      return restoreHook(readHookFile(path), was === undefined ? undefined : was === "made") || hasMoved;
     });
+    const ignore = join(place.folder, ".gitignore");
+    if (textOf(ignore) === ignoreText) rmSync(ignore);
     for (const folder of before.folders.toReversed()) removeIfEmpty(folder);
     if (existsSync(state.hook)) changed.push(state.hook);
     rmSync(state.hook, { force: true });
@@ -82,6 +95,16 @@ export async function uninstallHooks(repository: Repository): Promise<string[]> 
     return changed;
   });
 }
+
+/** Those six, and reference-transaction where it is asked for, or was before. */
+function hooksWanted(place: HooksPlace, everyRef: boolean | undefined): HookName[] {
+  const { found } = readHookFile(hookPlace(place, refHook).path);
+  const hasRefHook = typeof found?.text === "string" && hasBlock(found.text);
+  return (everyRef ?? hasRefHook) ? [...hookNames, refHook] : [...hookNames];
+}
+
+/** Of a folder of hooks that nobody keeps track of. */
+const ignoreText = "# Holdfast's hooks in this worktree stay out of git.\n*\n";
 
 /** Files of the folder that git tracks, absolute. */
 async function listTracked(folder: string): Promise<Set<string>> {
@@ -115,18 +138,14 @@ function textOf(path: string): string | undefined {
   return existsSync(path) ? readFileSync(path, "utf8") : undefined;
 }
 
-function outside(place: HooksPlace, repository: Repository): BackupError {
-  return new BackupError("usage", `git looks for hooks in ${place.gitFolder} (core.hooksPath), outside of this repository`, {
-    hint: `to give this repository hooks of its own: git config core.hooksPath '${defaultFolder(repository)}', then run it again; a schedule works without hooks`,
-    details: { folder: place.gitFolder },
-  });
-}
-
 function translated<T>(action: () => T): T {
   try {
     return action();
   } catch (error) {
     if (error instanceof BackupError) throw error;
-    throw new BackupError("io_failed", `the hooks could not be changed: ${describeError(error)}`, { cause: error });
+    throw new BackupError("io_failed", `the hooks could not be changed: ${describeError(error)}`, {
+      hint: "where core.hooksPath names a folder that is not yours to change, a hooks folder of the repository's own helps: git config core.hooksPath .githooks",
+      cause: error,
+    });
   }
 }

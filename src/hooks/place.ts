@@ -1,8 +1,10 @@
 /** Where git looks for this worktree's hooks, and which files our block goes into. */
-import { accessSync, constants, existsSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import type { Repository } from "../git/repository.ts";
 import { git } from "../git/run.ts";
+import { type HookName, refHook } from "./events.ts";
+import type { HookRunner } from "./hook-file.ts";
 
 export interface HooksPlace {
   /** husky keeps git's folder (`.husky/_`) for itself and runs the files above it by `sh -e`. */
@@ -11,8 +13,10 @@ export interface HooksPlace {
   readonly folder: string;
   /** Absolute. The folder in which git itself looks: another one only under husky. */
   readonly gitFolder: string;
-  /** False when the folder serves other repositories too, as with a global core.hooksPath: it is not ours to change. */
-  readonly isInside: boolean;
+  /** True when the folder serves other repositories too, as with a global core.hooksPath. */
+  readonly isShared: boolean;
+  /** Nobody keeps track of this folder, and it is not to show in `git status`: it needs a .gitignore of its own. */
+  readonly isUnlisted: boolean;
 }
 
 /** Reads core.hooksPath as the user's git does in this worktree: our own runner switches hooks off. */
@@ -21,25 +25,28 @@ export async function readHooksPlace(repository: Repository): Promise<HooksPlace
   const { stdout } = await git(["config", "--show-scope", "-z", "--type=path", "--get-all", "core.hooksPath"], { cwd: base, okCodes: [0, 1] });
   const configured = lastOfUser(stdout.toString("utf8"));
   const gitFolder = configured === undefined ? defaultFolder(repository) : resolve(base, configured);
-  const isHusky =
-    configured !== undefined && basename(gitFolder) === "_" && (existsSync(join(gitFolder, "h")) || basename(dirname(gitFolder)) === ".husky");
+  const isHuskys = configured !== undefined && basename(gitFolder) === "_" && basename(dirname(gitFolder)).startsWith(".husky");
+  // In a new worktree husky's part is missing until its own installation has run there: git then finds no hook at all.
+  const isHusky = configured !== undefined && basename(gitFolder) === "_" && existsSync(join(gitFolder, "h"));
   const folder = isHusky ? dirname(gitFolder) : gitFolder;
-  return { manager: isHusky ? "husky" : "git", folder, gitFolder, isInside: isInside(folder, repository) };
+  return {
+    manager: isHusky ? "husky" : "git",
+    folder,
+    gitFolder,
+    isShared: !isInside(folder, repository),
+    isUnlisted: isHuskys && !isHusky,
+  };
+}
+
+/** The file of a hook, and who runs it. husky knows no reference-transaction: that one stands where git looks. */
+export function hookPlace(place: HooksPlace, name: HookName): { readonly path: string; readonly runner: HookRunner } {
+  if (place.manager === "husky" && name !== refHook) return { path: join(place.folder, name), runner: "husky" };
+  return { path: join(place.gitFolder, name), runner: "git" };
 }
 
 /** Where hooks lie as long as core.hooksPath is not set. */
 export function defaultFolder(repository: Repository): string {
   return join(repository.commonDir, "hooks");
-}
-
-/** True for a file that git would run. On Windows every hook is. */
-export function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, process.platform === "win32" ? constants.F_OK : constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** The output is pairs of scope and value, NUL after each; scope `command` is our own `-c core.hooksPath=/dev/null`. */

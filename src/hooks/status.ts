@@ -5,13 +5,15 @@ import type { Repository } from "../git/repository.ts";
 import { stateDirOf, stateLayout } from "../state/layout.ts";
 import { readHooksBefore } from "./before.ts";
 import { hasBlock } from "./block.ts";
-import { type HookName, hookNames } from "./events.ts";
+import { type HookName, hookNames, refHook } from "./events.ts";
+import { isExecutable } from "./executable.ts";
 import { readHookFile } from "./hook-file.ts";
-import { defaultFolder, type HooksPlace, isExecutable, readHooksPlace } from "./place.ts";
+import { defaultFolder, type HooksPlace, hookPlace, readHooksPlace } from "./place.ts";
 import { parseTrigger, type Runtime } from "./trigger.ts";
 
 export interface HooksStatus {
   readonly place: HooksPlace;
+  /** The six, and reference-transaction where it is installed. */
   readonly hooks: readonly HookStatus[];
   readonly trigger: TriggerStatus;
 }
@@ -37,16 +39,19 @@ export async function hooksStatus(repository: Repository): Promise<HooksStatus> 
   const state = stateLayout(stateDirOf(repository.commonDir));
   const place = await readHooksPlace(repository);
   const recorded = Object.keys(readHooksBefore(state.hooksBefore).files);
-  return { place, hooks: hookNames.map((name) => statusOf(name, place, repository, recorded)), trigger: triggerStatus(state.hook) };
+  const refs = statusOf(refHook, place, repository, recorded);
+  const hooks = hookNames.map((name) => statusOf(name, place, repository, recorded));
+  return { place, hooks: refs.state === "missing" ? hooks : [...hooks, refs], trigger: triggerStatus(state.hook) };
 }
 
 function statusOf(name: HookName, place: HooksPlace, repository: Repository, recorded: readonly string[]): HookStatus {
-  const path = join(place.folder, name);
+  const { path, runner } = hookPlace(place, name);
   if (carriesBlock(path)) {
-    const isReached = place.manager === "git" || isExecutable(join(place.gitFolder, name));
+    const isReached = runner === "git" || isExecutable(join(place.gitFolder, name));
     if (!isReached) return { name, path, state: "shadowed" };
-    return { name, path, state: place.manager === "husky" || isExecutable(path) ? "installed" : "not_executable" };
+    return { name, path, state: runner === "husky" || isExecutable(path) ? "installed" : "not_executable" };
   }
+  if (readHookFile(path).isChained) return { name, path, state: "installed" };
   const elsewhere = [join(defaultFolder(repository), name), ...recorded.filter((file) => basename(file) === name)];
   const other = elsewhere.find((file) => file !== path && carriesBlock(file));
   return other === undefined ? { name, path, state: "missing" } : { name, path: other, state: "shadowed" };

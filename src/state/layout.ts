@@ -19,6 +19,9 @@ export interface StateLayout {
   readonly lock: string;
   /** The script that the hooks source: this machine's paths are written into it. */
   readonly hook: string;
+  /** There while a throwaway commit looks whether the hooks fire; the worker then only answers. */
+  readonly probe: string;
+  readonly probeAnswer: string;
   /** What the hook files were before installation. */
   readonly hooksBefore: string;
   readonly log: string;
@@ -55,6 +58,8 @@ export function stateLayout(stateDir: string): StateLayout {
     workerLock: at("worker.lock"),
     lock: at("lock"),
     hook: at("hook"),
+    probe: at("probe"),
+    probeAnswer: at("probe.answer"),
     hooksBefore: at("hooks-before"),
     log: at("log.ndjson"),
     logBefore: at("log.1"),

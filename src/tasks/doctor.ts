@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type App, now, primaryStore, recoveryTexts } from "../app.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { gitText } from "../git/run.ts";
+import { probeHooks } from "../hooks/probe.ts";
 import { hooksStatus } from "../hooks/status.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
@@ -72,10 +73,8 @@ async function checkHooks(app: App, mend: boolean): Promise<Check[]> {
     return { isWell: detail.length === 0, detail: detail.length === 0 ? `${hooks.length} hooks installed` : detail.join(", ") };
   };
   const before = await look();
-  if (before.isWell || !mend)
-    return [
-      { name: "hooks", status: before.isWell ? "ok" : "wrong", detail: before.detail, ...(before.isWell ? {} : { hint: "holdfast hooks install" }) },
-    ];
+  if (before.isWell) return [{ name: "hooks", status: "ok", detail: before.detail }, await checkFiring(app)];
+  if (!mend) return [{ name: "hooks", status: "wrong", detail: before.detail, hint: "holdfast hooks install" }];
   await installHere(app.repository);
   const after = await look();
   return [
@@ -85,7 +84,22 @@ async function checkHooks(app: App, mend: boolean): Promise<Check[]> {
       detail: after.isWell ? `were not well: ${before.detail}` : after.detail,
       ...(after.isWell ? {} : { hint: "holdfast hooks status" }),
     },
+    ...(after.isWell ? [await checkFiring(app)] : []),
   ];
+}
+
+async function checkFiring(app: App): Promise<Check> {
+  const result = await probeHooks(await hooksStatus(app.repository));
+  const name = "hooks fire";
+  if (result === "fired") return { name, status: "ok", detail: "a throwaway commit in a copy of the setup reached the worker" };
+  if (result === "silent")
+    return { name, status: "wrong", detail: "git ran no hook at a throwaway commit", hint: "git config --show-origin core.hooksPath" };
+  return {
+    name,
+    status: "wrong",
+    detail: "the hook ran, but nothing answered it",
+    hint: "is the package still where it was? holdfast hooks install",
+  };
 }
 
 async function checkLocks(app: App): Promise<Check[]> {

@@ -82,10 +82,11 @@ export async function protect(app: App, wish: ProtectWish, options: { signal: Ab
   return { store: primary.path, configFile: ready.configFile.path, hooks, point: made.manifest, problems: made.problems, proof };
 }
 
-/** Installs the hooks with this very runtime and program. */
-export function installHere(repository: Repository): Promise<InstallResult> {
+/** Installs the hooks with this very runtime and program. `everyRef`: reference-transaction too; undefined: as it is. */
+export function installHere(repository: Repository, everyRef?: boolean): Promise<InstallResult> {
   return installHooks({
     repository,
+    everyRef,
     runtime: { node: process.execPath, main: join(packageRoot(), "dist/bin/holdfast.js") },
     triggerTemplate: readPackageFile("hooks/trigger"),
   });

@@ -1,5 +1,7 @@
 /** What a hook starts. */
-import { now, openApp } from "../app.ts";
+import { type App, now, openApp } from "../app.ts";
+import { describeError } from "../core/errors.ts";
+import { stateDirOf } from "../state/layout.ts";
 import { makePointNow } from "./point.ts";
 import { syncCopies, syncMirrors } from "./sync.ts";
 
@@ -7,6 +9,8 @@ import { syncCopies, syncMirrors } from "./sync.ts";
 export async function runHookWorker(commonDir: string, signal: AbortSignal): Promise<void> {
   const { ignoreTerminal, runWorker } = await import("../hooks/worker.ts");
   ignoreTerminal();
+  const { answerProbe } = await import("../hooks/probe.ts");
+  if (answerProbe(stateDirOf(commonDir))) return;
   const app = await openApp(commonDir);
   const { pointKindOf } = await import("../hooks/events.ts");
   await runWorker({
@@ -15,6 +19,7 @@ export async function runHookWorker(commonDir: string, signal: AbortSignal): Pro
     makePoint: async (events, pointSignal) => {
       // The settings and worktrees may have changed since the worker began.
       const fresh = { ...(await openApp(commonDir)), log: app.log };
+      await mendHooks(fresh);
       await makePointNow(fresh, { kind: pointKindOf(events), isAsked: false, signal: pointSignal });
     },
     startReplication: (replicationSignal) => {
@@ -36,6 +41,16 @@ export async function runHookWorker(commonDir: string, signal: AbortSignal): Pro
     log: app.log,
     signal,
   });
+}
+
+/** One hook of ours still fired; those that a hook manager has overwritten would be silent for ever. */
+async function mendHooks(app: App): Promise<void> {
+  const { findOverwritten } = await import("../hooks/overwritten.ts");
+  const overwritten = await findOverwritten(app.repository);
+  if (overwritten.length === 0) return;
+  const { installHere } = await import("./protect.ts");
+  await installHere(app.repository).catch((error: unknown) => app.log.write("hooks_not_mended", { message: describeError(error) }));
+  app.log.write("hooks_mended", { overwritten });
 }
 
 /** Work that is asked for again and again, done once at a time; requests during a run become one run after it. */

@@ -6,16 +6,17 @@ import { installHere } from "../../tasks/protect.ts";
 import type { CommandContext } from "./context.ts";
 import { table } from "./words.ts";
 
-export async function hooks({ cwd, output }: CommandContext, _options: object, action = ""): Promise<number> {
+export async function hooks({ cwd, output }: CommandContext, { everyRef }: { readonly everyRef?: boolean }, action = ""): Promise<number> {
   const app = await openApp(cwd);
   switch (action) {
     case "install": {
-      const { place, hooks: changed } = await installHere(app.repository);
+      const { place, hooks: changed } = await installHere(app.repository, everyRef);
       const count = changed.filter(({ change }) => change !== "none").length;
       output.line(
         count === 0 ? `All ${changed.length} hooks are installed already (${place.folder}).` : `Installed ${count} hooks in ${place.folder}.`,
       );
-      output.json({ folder: place.folder, manager: place.manager, hooks: changed });
+      if (place.isShared) output.line("Other repositories use this folder too (core.hooksPath): in them the hooks do nothing.");
+      output.json({ folder: place.folder, manager: place.manager, shared: place.isShared, hooks: changed });
       return exitCodes.done;
     }
     case "uninstall": {

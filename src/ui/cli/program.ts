@@ -84,7 +84,10 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--no-mend", "only look")
     .action(run(async () => (await import("./doctor.ts")).doctor));
 
-  add("hooks <action>", "install, uninstall or status of the git hooks").action(run(async () => (await import("./hooks.ts")).hooks));
+  add("hooks <action>", "install, uninstall or status of the git hooks")
+    .option("--every-ref", "install: fire at every change of a ref (reference-transaction), also branch -D, reset, tag and fetch")
+    .option("--no-every-ref", "install: take that one out again")
+    .action(run(async () => (await import("./hooks.ts")).hooks));
 
   add("store <action> [name] [url]", "add, list or remove a store").action(run(async () => (await import("./store.ts")).store));
 

@@ -335,6 +335,10 @@ describe("reference-transaction", () => {
       expect(git(args).status).toBe(0);
       expect([args, new Set(marks())]).toEqual([args, new Set(["reference-transaction"])]);
     }
+    git(["config", "core.hooksPath", "elsewhere"]);
+    expect((await install()).hooks.map(({ name }) => name)).toContain("reference-transaction");
+    expect(await statesOf()).toEqual(["installed"]);
+    git(["config", "--unset", "core.hooksPath"]);
     expect((await install()).hooks.map(({ name }) => name)).toContain("reference-transaction");
     await installRefs(false);
     expect(existsSync(hook())).toBe(false);

@@ -3,7 +3,7 @@
  * is changed. A committed block (husky) does nothing on machines where this was not run: the trigger is missing there.
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import { splitPaths } from "../core/paths.ts";
 import type { Repository } from "../git/repository.ts";
@@ -41,12 +41,12 @@ export async function installHooks({ repository, runtime, triggerTemplate, every
   const place = await readHooksPlace(repository);
   const trigger = bakeTrigger(triggerTemplate, runtime);
   return translated(() => {
-    const planned = hooksWanted(place, everyRef).map((name) => {
+    const known = readHooksBefore(state.hooksBefore).files;
+    const planned = hooksWanted(place, everyRef, known).map((name) => {
       const { path, runner } = hookPlace(place, name);
       const file = readHookFile(path);
       return { name, file, plan: planHook(file, runner) };
     });
-    const known = readHooksBefore(state.hooksBefore).files;
     const fresh = planned.filter(({ file, plan }) => plan.change !== "none" && known[file.path] === undefined);
     mkdirSync(state.root, { recursive: true });
     rememberBefore(state.hooksBefore, {
@@ -56,7 +56,7 @@ export async function installHooks({ repository, runtime, triggerTemplate, every
     mkdirSync(place.folder, { recursive: true });
     if (place.isShared) addSharer(place.folder, repository.commonDir);
     if (place.isUnlisted) writeFileSync(join(place.folder, ".gitignore"), ignoreText);
-    if (everyRef === false) restoreHook(readHookFile(hookPlace(place, refHook).path), known[hookPlace(place, refHook).path] === "made");
+    if (everyRef === false) for (const path of refHookPlaces(place, known)) restoreHook(readHookFile(path), known[path] === "made");
     if (textOf(state.hook) !== trigger) writeFileSync(state.hook, trigger);
     for (const { file, plan } of planned) applyHook(file.path, plan);
     return { place, hooks: planned.map(({ name, file, plan }) => ({ name, path: file.path, change: plan.change })) };
@@ -96,11 +96,18 @@ export async function uninstallHooks(repository: Repository): Promise<string[]> 
   });
 }
 
-/** Those six, and reference-transaction where it is asked for, or was before. */
-function hooksWanted(place: HooksPlace, everyRef: boolean | undefined): HookName[] {
-  const { found } = readHookFile(hookPlace(place, refHook).path);
-  const hasRefHook = typeof found?.text === "string" && hasBlock(found.text);
-  return (everyRef ?? hasRefHook) ? [...hookNames, refHook] : [...hookNames];
+/** Those six, and reference-transaction where it is asked for, or was before; also where git no longer looks. */
+function hooksWanted(place: HooksPlace, everyRef: boolean | undefined, known: HooksBefore["files"]): HookName[] {
+  const hasRefHook = (): boolean =>
+    refHookPlaces(place, known).some((path) => {
+      const text = readHookFile(path).found?.text;
+      return typeof text === "string" && hasBlock(text);
+    });
+  return (everyRef ?? hasRefHook()) ? [...hookNames, refHook] : [...hookNames];
+}
+
+function refHookPlaces(place: HooksPlace, known: HooksBefore["files"]): string[] {
+  return [...new Set([hookPlace(place, refHook).path, ...Object.keys(known).filter((path) => basename(path) === refHook)])];
 }
 
 /** Of a folder of hooks that nobody keeps track of. */

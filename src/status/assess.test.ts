@@ -15,6 +15,7 @@ const well: StatusFacts = {
   unsaved: { files: 0, refs: 0 },
   isConfigMissing: false,
   hooks: "firing",
+  silentWorktrees: [],
   copies: [copy],
   mirrors: [mirror],
 };
@@ -48,6 +49,7 @@ describe("it is named, with what to do:", () => {
     ["a point that could not be made", { lastFailure: "no space left" }, "at_risk", /could not be made: no space left/, "holdfast backup"],
     ["no hooks", { hooks: "missing" }, "at_risk", /no hooks/, "holdfast hooks install"],
     ["some hooks", { hooks: "partly" }, "at_risk", /some hooks/, "holdfast hooks install"],
+    ["a worktree without", { silentWorktrees: ["/w/a b", "/w/c"] }, "at_risk", /worktree \/w\/a b and 1 more/, "holdfast -C '/w/a b' hooks install"],
     ["files of more than an hour", { points: [old], unsaved: { files: 1, refs: 0 } }, "at_risk", /more than an hour/, "holdfast backup"],
     ["refs of more than an hour", { points: [old], unsaved: { files: 0, refs: 1 } }, "at_risk", /more than an hour/, "holdfast backup"],
     ["a copy that lacks points", { copies: [copy, { ...copy, name: "b", missing: 3 }] }, "at_risk", /copy b lacks 3 points/, "holdfast sync --wait"],

@@ -17,6 +17,8 @@ export interface StatusFacts {
   /** The settings are those of the last point: their file is gone. */
   readonly isConfigMissing: boolean;
   readonly hooks: "firing" | "partly" | "missing";
+  /** Other worktrees, by their folder, in which git runs no hook of ours. */
+  readonly silentWorktrees: readonly string[];
   readonly copies: readonly CopyFacts[];
   readonly mirrors: readonly MirrorFacts[];
 }
@@ -56,6 +58,11 @@ export function isWhole(copy: CopyFacts): boolean {
   return copy.error === null && copy.missing === 0 && copy.lastOkAt !== null;
 }
 
+/** For a shell. */
+function quotedPath(path: string): string {
+  return /^[\w./+:@-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+}
+
 export function assess(facts: StatusFacts): Assessment {
   const findings: { what: string; hint: string }[] = [];
   const find = (what: string, hint: string): void => void findings.push({ what, hint });
@@ -73,6 +80,13 @@ export function assess(facts: StatusFacts): Assessment {
   if (facts.isConfigMissing) find("backup.yaml is gone; the settings of the last point are used", "holdfast doctor writes it again");
   if (facts.hooks !== "firing")
     find(facts.hooks === "missing" ? "no hooks are installed: nothing happens by itself" : "some hooks do not fire", "holdfast hooks install");
+  const [silent, ...alsoSilent] = facts.hooks === "missing" ? [] : facts.silentWorktrees;
+  if (silent !== undefined) {
+    find(
+      `hooks do not fire in the worktree ${silent}${alsoSilent.length === 0 ? "" : ` and ${alsoSilent.length} more`}`,
+      `holdfast -C ${quotedPath(silent)} hooks install`,
+    );
+  }
   const unsaved = (facts.unsaved?.files ?? 0) + (facts.unsaved?.refs ?? 0);
   if (last !== undefined && unsaved > 0 && facts.now.getTime() - Date.parse(last.createdAt) > hour) {
     find("changes of more than an hour are in no point", "holdfast backup");

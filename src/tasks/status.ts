@@ -2,7 +2,8 @@
 import { type App, now, primaryStore } from "../app.ts";
 import { BackupError } from "../core/errors.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
-import { hooksStatus } from "../hooks/status.ts";
+import type { Repository } from "../git/repository.ts";
+import { type HooksStatus, hooksStatus } from "../hooks/status.ts";
 import { readStates } from "../mirror/queue.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
@@ -18,8 +19,14 @@ export interface Status extends StatusFacts {
 }
 
 export async function readStatus(app: App): Promise<Status> {
-  const [points, hooks, unsaved, mirrors] = await Promise.all([readPrimary(app), hooksStatus(app.repository), readPlan(app), readMirrors(app)]);
-  const isFiring = hooks.hooks.every(({ state }) => state === "installed") && hooks.trigger.state === "ready";
+  const [points, hooks, silentWorktrees, unsaved, mirrors] = await Promise.all([
+    readPrimary(app),
+    hooksStatus(app.repository),
+    findSilentWorktrees(app.repository),
+    readPlan(app),
+    readMirrors(app),
+  ]);
+  const isFiring = fires(hooks) && hooks.trigger.state === "ready";
   const isMissing = hooks.hooks.every(({ state }) => state === "missing");
   const facts: StatusFacts = {
     now: now(),
@@ -28,10 +35,22 @@ export async function readStatus(app: App): Promise<Status> {
     lastFailure: readLastFailure(app),
     isConfigMissing: app.configFile.isRemembered,
     hooks: isFiring ? "firing" : isMissing ? "missing" : "partly",
+    silentWorktrees,
     copies: readCopies(app),
     mirrors,
   };
   return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
+}
+
+function fires({ hooks }: HooksStatus): boolean {
+  return hooks.every(({ state }) => state === "installed");
+}
+
+/** Each worktree may have hooks of its own: a relative core.hooksPath leads to another folder in each. */
+async function findSilentWorktrees(repository: Repository): Promise<string[]> {
+  const others = repository.worktrees.filter(({ root, gitDir }) => root !== null && gitDir !== repository.here.gitDir);
+  const states = await Promise.all(others.map(async (here) => fires(await hooksStatus({ ...repository, here }))));
+  return others.flatMap(({ root }, at) => (states[at] === true || root === null ? [] : [root]));
 }
 
 async function readPrimary(app: App): Promise<Pick<StatusFacts, "points" | "storeError" | "damaged"> & { store: string | undefined }> {

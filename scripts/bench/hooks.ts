@@ -1,5 +1,5 @@
 /**
- * What a hook costs a commit: `git commit --allow-empty`, with and without hooks in turn, so that noise of the
+ * What hooks cost a commit: `git commit --allow-empty`, with and without them in turn, so that noise of the
  * machine meets both. Prints medians and p90 in ms; asserts nothing. Run: node scripts/bench/hooks.ts [ROUNDS]
  */
 import { execFileSync, spawnSync } from "node:child_process";
@@ -26,25 +26,28 @@ const environment = {
 const folder = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
 try {
   const bare = makeRepository("without");
-  const hooked = makeRepository("with");
   // A worker that ends at once: what is measured is the start, and Node's boot beside the commit.
   const main = join(folder, "main.mjs");
   writeFileSync(main, "");
   const triggerTemplate = readFileSync(new URL("../../hooks/trigger", import.meta.url), "utf8");
-  const repository = await openRepository(hooked);
-  await installHooks({ repository, runtime: { node: process.execPath, main }, triggerTemplate });
-  const { lease } = stateLayout(stateDirOf(repository.commonDir));
-
-  report("a worker is alive", bare, hooked, () => {
-    writeFileSync(lease, `${process.pid}\n`);
-    const ahead = Date.now() / 1000 + 10;
-    utimesSync(lease, ahead, ahead);
-  });
-  // In peace: the Node that the round before started must not slow this round's plain commit.
-  report("no worker: one is started", bare, hooked, () => {
-    rmSync(lease, { force: true });
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-  });
+  for (const [title, hooked, everyRef] of [
+    ["six hooks", makeRepository("with"), false],
+    ["with --every-ref", makeRepository("every-ref"), true],
+  ] as const) {
+    const repository = await openRepository(hooked);
+    await installHooks({ repository, runtime: { node: process.execPath, main }, triggerTemplate, everyRef });
+    const { lease } = stateLayout(stateDirOf(repository.commonDir));
+    report(`${title}, a worker is alive`, bare, hooked, () => {
+      writeFileSync(lease, `${process.pid}\n`);
+      const ahead = Date.now() / 1000 + 10;
+      utimesSync(lease, ahead, ahead);
+    });
+    // In peace: the Node that the round before started must not slow this round's plain commit.
+    report(`${title}, no worker: one is started`, bare, hooked, () => {
+      rmSync(lease, { force: true });
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    });
+  }
 } finally {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -4,9 +4,10 @@ import { realpathSync } from "node:fs";
 import { entryPath, type LeftEntry, type Problem, type RefEntry, type WorktreeEntry } from "../core/contents.ts";
 import type { Policy } from "../core/policy.ts";
 import { type IndexEntry, listStaged } from "../git/index-entries.ts";
-import { readHead, readRefs } from "../git/refs.ts";
+import { oidsInReflog, readHead, readRefs } from "../git/refs.ts";
+import { headText, reflogTexts } from "../git/reftable.ts";
 import type { Repository } from "../git/repository.ts";
-import { observeGitDir } from "./observe-git-dir.ts";
+import { type ObservedGitDir, observeGitDir } from "./observe-git-dir.ts";
 import { observeWorktree } from "./observe-worktree.ts";
 import { type ObservedFile, statOf } from "./observed.ts";
 
@@ -45,7 +46,7 @@ export async function observe({ repository, policy, storeFolders, isKnown }: Obs
       return { name, root, head, ...worktree, staged: await listStaged(root, head.oid, worktree.index) };
     }),
   ]);
-  const gitDir = observeGitDir(commonDir);
+  const gitDir = repository.usesReftable ? await withTables(repository, observeGitDir(commonDir)) : observeGitDir(commonDir);
   const heads = observed.flatMap(({ head }) => (head.oid === null ? [] : [head.oid]));
   return {
     worktrees: observed.map(({ name, root, head }) => ({ name, path: root ?? commonDir, isBare: root === null, branch: head.branch, oid: head.oid })),
@@ -55,6 +56,28 @@ export async function observe({ repository, policy, storeFolders, isKnown }: Obs
     left: [...gitDir.left, ...observed.flatMap(({ left }) => left)],
     problems: [...repositoryProblems(repository, broken), ...gitDir.problems, ...observed.flatMap(({ problems }) => problems)],
     indexes: new Map(observed.map(({ name, index }) => [name, digestIndex(index)])),
+  };
+}
+
+/** Of the reftable format: HEADs and reflogs as files, so that a point restores into a repository of either format. */
+async function withTables(repository: Repository, gitDir: ObservedGitDir): Promise<ObservedGitDir> {
+  const { commonDir, worktrees } = repository;
+  const stat = statOf(commonDir);
+  if (stat === undefined) return gitDir;
+  const texts = new Map<string, string>();
+  for (const worktree of worktrees) texts.set(worktree.name === "" ? "HEAD" : `worktrees/${worktree.name}/HEAD`, await headText(worktree.gitDir));
+  for (const [ref, text] of await reflogTexts(commonDir)) texts.set(ref.replace(/^(worktrees\/[^/]+\/)?/, "$1logs/"), text);
+  const files = [...texts].map(
+    ([path, text]): ObservedFile => ({ path: entryPath("", "git", path), file: "", kind: "file", stat, content: Buffer.from(text, "latin1") }),
+  );
+  const taken = new Set(files.map(({ path }) => path));
+  // A linked worktree's own tables, and the file that keeps older programs away from them.
+  const isTable = (path: string): boolean => /^git\/worktrees\/[^/]+\/(?:reftable\/|refs\/heads$)/.test(path);
+  const oids = [...texts.values()].flatMap(oidsInReflog);
+  return {
+    ...gitDir,
+    files: [...gitDir.files.filter(({ path }) => !taken.has(path) && !isTable(path)), ...files],
+    oids: new Set([...gitDir.oids, ...oids]),
   };
 }
 
@@ -85,7 +108,6 @@ function repositoryProblems(repository: Repository, broken: readonly string[]): 
       message: "the main worktree lies apart from its git directory and is not found from here; make points from inside it",
     });
   }
-  if (repository.usesReftable) problems.push({ code: "unsupported", path: "logs", message: "reflogs of the reftable format are not captured yet" });
   return problems;
 }
 

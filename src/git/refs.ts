@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RefEntry } from "../core/contents.ts";
+import { headText } from "./reftable.ts";
 import { git, gitFind, gitText } from "./run.ts";
 
 /** Every ref of the repository and of its main worktree, symbolic ones included; broken ones are named apart. */
@@ -26,7 +27,9 @@ export interface Head {
 
 /** HEAD of the worktree with this git directory. */
 export async function readHead(gitDir: string): Promise<Head> {
-  const text = readText(join(gitDir, "HEAD")).trim();
+  const file = readText(join(gitDir, "HEAD")).trim();
+  // The reftable format keeps it elsewhere, and leaves this for programs that look for a repository.
+  const text = file === "ref: refs/heads/.invalid" ? (await headText(gitDir)).trim() : file;
   const branch = text.startsWith("ref: ") ? text.slice(5).trim() : null;
   const oid = (await gitFind(["--git-dir", gitDir, "rev-parse", "--verify", "--quiet", "HEAD"])) ?? null;
   return { branch, oid };

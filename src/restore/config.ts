@@ -36,7 +36,7 @@ export async function applyConfig(gitDir: string, worktrees: Iterable<string> = 
   // git cannot read all of it: what it would make of the rest is not known.
   if (settings === undefined) return { leftOut: ["config"] };
   const kept = settings.filter(({ key, value }) => isHarmless(key, value));
-  if (kept.length === settings.filter(({ key }) => !isImplied(key)).length && !settings.some(({ key }) => key === "core.worktree")) {
+  if (kept.length === settings.filter(({ key }) => !isImplied(key)).length && !settings.some(({ key }) => isElsewhere(key))) {
     await copyFile(captured, join(gitDir, "config"));
     return { leftOut: [] };
   }
@@ -109,6 +109,11 @@ function isHarmless(key: string, value: string | undefined): boolean {
 /** Settings that the new repository decides for itself. */
 function isImplied(key: string): boolean {
   return /^(core\.(repositoryformatversion|bare|worktree)|extensions\.(objectformat|refstorage))$/.test(key);
+}
+
+/** What would not hold in the new repository: it lies elsewhere, and keeps its refs as files. */
+function isElsewhere(key: string): boolean {
+  return key === "core.worktree" || key === "extensions.refstorage";
 }
 
 /** One setting in the file's syntax; sections may repeat. (git-config(1), "Syntax") */

@@ -6,7 +6,7 @@ import { parseMoment } from "../../restore/resolve.ts";
 import { readPoint, readPoints } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
-import { age, bytes, count, path, table } from "./words.ts";
+import { age, bytes, count, localTime, path, table } from "./words.ts";
 
 export async function points(
   { cwd, output }: CommandContext,
@@ -53,7 +53,7 @@ export async function show(
   const { point, contents, chain } = await readPoint(app, prefix, options.store, signal);
   output.line(`Point ${point.id}`);
   const rows: string[][] = [
-    ["made", `${new Date(point.createdAt).toLocaleString()} (${age(new Date(point.createdAt), new Date())}) on ${point.machine} by ${point.tool}`],
+    ["made", `${localTime(new Date(point.createdAt))} (${age(new Date(point.createdAt), new Date())}) on ${point.machine} by ${point.tool}`],
     ["kind", `${point.kind}, ${point.base === null ? "full" : `incremental on ${point.base}`}; a restore reads ${count(chain.length, "point")}`],
     ...(contents.note?.text == null ? [] : [["message", path(contents.note.text)]]),
     ...(contents.note?.ticket == null ? [] : [["ticket", path(contents.note.ticket)]]),

@@ -82,11 +82,25 @@ class UnpackedChains {
     mkdirSync(join(gitDir, "objects/pack"));
     mkdirSync(join(gitDir, "refs"));
     writeFileSync(join(gitDir, "HEAD"), "ref: refs/heads/main\n");
-    writeFileSync(join(gitDir, "objects/info/alternates"), chain.slice(0, -1).map((below) => `${this.#folder(below)}/objects\n`).join(""));
+    writeFileSync(
+      join(gitDir, "objects/info/alternates"),
+      chain
+        .slice(0, -1)
+        .map((below) => `${this.#folder(below)}/objects\n`)
+        .join(""),
+    );
     await fetchObjects(gitDir, this.#safe.store, [point]);
     this.#folders.push(gitDir);
-    const absent = absentFrom(gitDir, seen.map(({ oid }) => oid));
-    if (absent.length === 0) gitIn(gitDir, ["rev-list", "--objects", "--quiet", "--stdin"], seen.map(({ oid }) => oid));
+    const absent = absentFrom(
+      gitDir,
+      seen.map(({ oid }) => oid),
+    );
+    if (absent.length === 0)
+      gitIn(
+        gitDir,
+        ["rev-list", "--objects", "--quiet", "--stdin"],
+        seen.map(({ oid }) => oid),
+      );
     return absent;
   }
 
@@ -97,7 +111,10 @@ class UnpackedChains {
       const absent = new Set(absentFrom(folder, oids));
       for (const oid of oids) if (!absent.has(oid)) holders.set(oid, (holders.get(oid) ?? 0) + 1);
     }
-    return [...holders].sort(([, a], [, b]) => a - b).slice(0, count).map(([oid]) => oid);
+    return [...holders]
+      .sort(([, a], [, b]) => a - b)
+      .slice(0, count)
+      .map(([oid]) => oid);
   }
 
   #folder({ id }: Manifest): string {

@@ -212,8 +212,7 @@ class Scratch {
     }
     const found = packs.size === 0 ? undefined : await findCommit(gitDir, what);
     if (found === undefined) return undefined;
-    for (const [point, pack] of packs)
-      if ((await listPack(gitDir, pack)).has(found.oid)) return { oid: found.oid, branch: undefined, point, gitDir };
+    for (const [point, pack] of packs) if ((await listPack(gitDir, pack)).has(found.oid)) return { oid: found.oid, branch: undefined, point, gitDir };
     return undefined;
   }
 

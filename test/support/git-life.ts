@@ -59,7 +59,12 @@ export function gitLife(seed: number): GitLife {
   };
   const newName = (kind: string): string => `${kind}-${clock}`;
   const abort = (): void => {
-    for (const [sign, name] of [["MERGE_HEAD", "merge"], ["rebase-merge", "rebase"], ["rebase-apply", "rebase"], ["CHERRY_PICK_HEAD", "cherry-pick"]] as const)
+    for (const [sign, name] of [
+      ["MERGE_HEAD", "merge"],
+      ["rebase-merge", "rebase"],
+      ["rebase-apply", "rebase"],
+      ["CHERRY_PICK_HEAD", "cherry-pick"],
+    ] as const)
       if (existsSync(join(repo, ".git", sign))) owner(name, "--abort");
   };
   const worktrees = (): string[] => readdirSync(dir.path).filter((name) => name.startsWith("linked-"));
@@ -135,7 +140,13 @@ export function gitLife(seed: number): GitLife {
   must(dir.path, ["init", "-q", "--bare", "--initial-branch=main", origin]);
   mkdirSync(repo);
   must(repo, ["init", "-q", "--initial-branch=main"]);
-  const settings = { "user.name": "An Owner", "user.email": "owner@example.org", "gc.auto": "0", "maintenance.auto": "false", "rerere.enabled": "false" };
+  const settings = {
+    "user.name": "An Owner",
+    "user.email": "owner@example.org",
+    "gc.auto": "0",
+    "maintenance.auto": "false",
+    "rerere.enabled": "false",
+  };
   for (const [key, value] of Object.entries(settings)) must(repo, ["config", key, value]);
   commitIn(repo);
   must(repo, ["remote", "add", "origin", origin]);

@@ -264,8 +264,9 @@ async function packThin(
 /** The commits of the base that the new ones stand on. */
 async function boundary(commonDir: string, tips: readonly string[], bottom: readonly string[]): Promise<string[]> {
   if (tips.length === 0) return [];
+  // `--not` on stdin is an error before git 2.42.
   const output = await gitText(["--git-dir", commonDir, "rev-list", "--boundary", "--stdin"], {
-    input: `${tips.join("\n")}\n--not\n${bottom.join("\n")}\n`,
+    input: [...tips, ...bottom.map((oid) => `^${oid}`), ""].join("\n"),
   }).catch(() => "");
   return output
     .split("\n")

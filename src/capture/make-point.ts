@@ -2,23 +2,28 @@
 
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
-import type { LeftEntry, NoteEntry, Problem } from "../core/contents.ts";
+import { type Catalogue, chainOf } from "../core/catalogue.ts";
+import type { LeftEntry, NoteEntry, Problem, RefEntry } from "../core/contents.ts";
 import { contentsVersion } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { newPointId } from "../core/ids.ts";
 import { formatVersion, type Manifest, type PointKind, storedSize, writeManifest } from "../core/manifest.ts";
 import { Policy, type PolicyPatterns } from "../core/policy.ts";
+import type { Rewrite } from "../core/rewrites.ts";
 import type { Repository } from "../git/repository.ts";
 import { hasPoint, readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { publishPoint } from "../points/publish.ts";
+import { readRefState } from "../points/ref-records.ts";
 import type { LocalStore } from "../stores/store.ts";
 import { type Captured, capture } from "./capture.ts";
 import { noteRecords, writeRecords } from "./contents-file.ts";
 import { hasGainedDepth } from "./depth.ts";
 import type { KnownPoint, KnownState } from "./known.ts";
+import type { Observation } from "./observe.ts";
 import { type Footing, planFooting } from "./plan.ts";
 import { rememberPoint, rememberRepeat } from "./remember.ts";
+import { findRewrites } from "./rewrites.ts";
 
 export interface PointRequest {
   readonly repository: Repository;
@@ -39,6 +44,10 @@ export interface PointRequest {
   readonly now: () => Date;
   /** An integer in [0, 2^24). */
   readonly random: () => number;
+  /** Forced history since the last point; called before the point is published. */
+  readonly onRewrites?: (rewrites: readonly Rewrite[]) => void;
+  /** True where a push from here, that git keeps no reflog of, put the ref there. */
+  readonly isPushed?: (ref: string, oid: string) => boolean;
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -56,7 +65,8 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
   const identity = await readIdentity(store, request);
   const startedAt = now();
   const known = await trustedState(request, identity.repository);
-  const last = known === undefined ? (await readCatalogue(store, request)).points.at(-1) : undefined;
+  const catalogue = known === undefined ? (await readCatalogue(store, request)).points : [];
+  const last = catalogue.at(-1);
   const previous =
     known !== undefined
       ? { id: known.id, sha256: known.manifestSha256 }
@@ -113,6 +123,10 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       counts: result.counts,
       consistent: result.problems.length === 0,
     };
+    if (previous !== undefined) {
+      const before = known?.refs ?? (await storedRefs(request, catalogue, result.observation));
+      await noteRewrites(request, before, result.observation, { point: previous.id, seenAt: manifest.createdAt });
+    }
     stage(request, result, { manifest, footing, known, policyDigest });
     await publishPoint(store, manifest, spool, request);
     state.promote();
@@ -133,6 +147,32 @@ async function trustedState({ state, store, signal }: PointRequest, repository: 
   if (known === undefined || known.repository !== repository) return undefined;
   for (const id of new Set([known.id, ...known.rungs.map((rung) => rung.id)])) if (!(await hasPoint(store, id, options))) return undefined;
   return known;
+}
+
+/** The refs of the last point as the store has them, for a machine that has forgotten them. Of another folder's point none. */
+async function storedRefs({ store, signal }: PointRequest, catalogue: Catalogue, { worktrees }: Observation): Promise<ReadonlyMap<string, RefEntry>> {
+  const last = catalogue.at(-1);
+  const nothing = new Map<string, RefEntry>();
+  if (last === undefined) return nothing;
+  try {
+    const state = await readRefState(store, chainOf(last, catalogue), signal === undefined ? {} : { signal });
+    return state.worktrees[0]?.path === worktrees[0]?.path ? state.refs : nothing;
+  } catch (error) {
+    // An older point that is damaged must not keep a new one from being made; `verify` and `status` name it.
+    if (error instanceof BackupError && ["damaged", "chain_broken", "format_newer"].includes(error.code)) return nothing;
+    throw error;
+  }
+}
+
+async function noteRewrites(
+  { repository, onRewrites, isPushed }: PointRequest,
+  before: ReadonlyMap<string, Omit<RefEntry, "name">>,
+  { refs }: Observation,
+  when: Pick<Rewrite, "point" | "seenAt">,
+): Promise<void> {
+  if (onRewrites === undefined) return;
+  const found = await findRewrites({ repository, before, after: refs, ...(isPushed === undefined ? {} : { isPushed }) });
+  if (found.length > 0) onRewrites(found.map((rewrite) => ({ ...rewrite, ...when })));
 }
 
 /** Before the manifest: a run that is killed right after it still knows its point. */

@@ -1,5 +1,5 @@
 /** Puts the objects and refs of a chain into a new git directory. */
-import { createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream } from "node:fs";
 import { open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -18,16 +18,27 @@ export async function initRepository(root: string, isBare: boolean, objectFormat
   await git(["-c", "init.defaultBranch=main", "init", "-q", ...bare, "--template=", `--object-format=${objectFormat}`, root]);
 }
 
-/** The packs of the chain, base first. A full bundle's pack is put in place with its stored index when there is one. */
-export async function fetchObjects(gitDir: string, store: Store, chain: readonly Manifest[], options: CallOptions = {}): Promise<void> {
+/**
+ * The packs of the chain, base first. A full bundle's pack is put in place with its stored index when there is one.
+ * Gives the packs' names (`pack-SUM`), in the same order, of those points that have a bundle.
+ */
+export async function fetchObjects(gitDir: string, store: Store, chain: readonly Manifest[], options: CallOptions = {}): Promise<string[]> {
+  const packs: string[] = [];
   for (const manifest of chain) {
     const bundle = findArtifact(manifest, "bundle");
     if (bundle === undefined) continue;
     const pack = withoutHeader(await openArtifact(store, manifest, bundle, options), bundle.name);
     const index = findArtifact(manifest, "idx");
-    if (index === undefined) await indexPack(gitDir, pack, options);
-    else await placePack(gitDir, pack, await openArtifact(store, manifest, index, options));
+    if (index === undefined) packs.push(await indexPack(gitDir, pack, options));
+    else packs.push(await placePack(gitDir, pack, await openArtifact(store, manifest, index, options)));
   }
+  return packs;
+}
+
+/** The ids of a pack's objects. `pack`: as `fetchObjects` names it. */
+export async function listPack(gitDir: string, pack: string): Promise<Set<string>> {
+  const listing = await gitText(["--git-dir", gitDir, "show-index"], { input: createReadStream(join(gitDir, `objects/pack/${pack}.idx`)) });
+  return new Set([...listing.matchAll(/^\d+ ([0-9a-f]+)/gm)].map(([, oid = ""]) => oid));
 }
 
 export interface RefOutcome {
@@ -72,15 +83,16 @@ function isRefName(name: string): boolean {
   );
 }
 
-async function indexPack(gitDir: string, pack: AsyncIterable<Buffer>, options: CallOptions): Promise<void> {
-  await gitText(["--git-dir", gitDir, "index-pack", "--stdin", "--fix-thin"], { input: pack, ...options }).catch((error: unknown) => {
+async function indexPack(gitDir: string, pack: AsyncIterable<Buffer>, options: CallOptions): Promise<string> {
+  const answer = await gitText(["--git-dir", gitDir, "index-pack", "--stdin", "--fix-thin"], { input: pack, ...options }).catch((error: unknown) => {
     if (error instanceof BackupError && error.code === "git_failed")
       throw new BackupError("damaged", `git cannot read a pack of the point: ${error.message}`, { cause: error });
     throw error;
   });
+  return `pack-${answer.trim().replace(/^(?:pack|keep)\s+/, "")}`;
 }
 
-async function placePack(gitDir: string, pack: AsyncIterable<Buffer>, index: AsyncIterable<Buffer>): Promise<void> {
+async function placePack(gitDir: string, pack: AsyncIterable<Buffer>, index: AsyncIterable<Buffer>): Promise<string> {
   const folder = join(gitDir, "objects/pack");
   const temporary = join(folder, "tmp_pack_holdfast");
   await writeStream(temporary, pack);
@@ -90,6 +102,7 @@ async function placePack(gitDir: string, pack: AsyncIterable<Buffer>, index: Asy
     await rm(temporary, { force: true });
     throw error;
   });
+  return `pack-${sum}`;
 }
 
 async function writeStream(path: string, pieces: AsyncIterable<Buffer>): Promise<void> {

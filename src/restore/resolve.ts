@@ -8,7 +8,7 @@ import type { Manifest } from "../core/manifest.ts";
 import { gitFind, gitText } from "../git/run.ts";
 import { readContents, readRecords } from "../points/catalogue.ts";
 import type { Store } from "../stores/store.ts";
-import { fetchObjects, initRepository, writeHead, writeRefs } from "./objects.ts";
+import { fetchObjects, initRepository, listPack, writeHead, writeRefs } from "./objects.ts";
 import { planCommit, planMoment, type RestorePlan } from "./plan.ts";
 
 export interface ResolveRequest {
@@ -176,7 +176,7 @@ class Scratch {
     this.#folder = folder;
   }
 
-  /** Looks into `asOf`, then back through the newest point of every earlier full: a commit that gc took is in one of them. */
+  /** Looks into `asOf`, then back through the newest point of every earlier full; an object id then in every other point. */
   async find(what: string, asOf: Manifest, isName: boolean): Promise<(FoundCommit & { point: Manifest; gitDir: string }) | undefined> {
     const { catalogue } = this.#request;
     const upTo = catalogue.slice(0, catalogue.indexOf(asOf) + 1);
@@ -189,6 +189,30 @@ class Scratch {
       // A name means what it meant then; only an object id is worth looking for in older points.
       if (isName && !/^[0-9a-f]{4,64}$/.test(what)) return undefined;
     }
+    for (const newest of candidates) {
+      const found = await this.#findBeside(what, newest, upTo);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  /**
+   * A point need not hold what an earlier one on the same full held: it builds on a lower rung, and a gc came between.
+   * Looks into the packs of those earlier ones, each read once; the point is the first whose own pack has the commit.
+   */
+  async #findBeside(what: string, newest: Manifest, upTo: Catalogue): Promise<(FoundCommit & { point: Manifest; gitDir: string }) | undefined> {
+    const { store, catalogue, signal } = this.#request;
+    const gitDir = join(this.#folder, newest.id);
+    const known = new Set(chainOf(newest, catalogue));
+    const others = upTo.filter((manifest) => manifest.full === newest.full && !known.has(manifest));
+    const packs = new Map<Manifest, string>();
+    for (const point of others) {
+      const [pack] = await fetchObjects(gitDir, store, [point], signal === undefined ? {} : { signal });
+      if (pack !== undefined) packs.set(point, pack);
+    }
+    const found = packs.size === 0 ? undefined : await findCommit(gitDir, what);
+    if (found === undefined) return undefined;
+    for (const [point, pack] of packs) if ((await listPack(gitDir, pack)).has(found.oid)) return { oid: found.oid, branch: undefined, point, gitDir };
     return undefined;
   }
 

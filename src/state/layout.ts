@@ -27,6 +27,8 @@ export interface StateLayout {
   readonly log: string;
   /** The log before the last rotation. */
   readonly logBefore: string;
+  /** Refs whose history was forced, as points saw it. */
+  readonly rewrites: string;
   /** A folder per git remote that gets refs: its queue and its last outcome. */
   readonly mirrors: string;
   /** A bare repository per backup branch. */
@@ -63,6 +65,7 @@ export function stateLayout(stateDir: string): StateLayout {
     hooksBefore: at("hooks-before"),
     log: at("log.ndjson"),
     logBefore: at("log.1"),
+    rewrites: at("rewrites.ndjson"),
     mirrors: at("mirrors"),
     branches: at("branches"),
     captureState: at("capture"),

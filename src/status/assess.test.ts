@@ -18,7 +18,9 @@ const well: StatusFacts = {
   silentWorktrees: [],
   copies: [copy],
   mirrors: [mirror],
+  rewrites: [],
 };
+const rewrite = { ref: "refs/remotes/origin/main", old: "a", new: "b", lost: 14, point: "p1", seenAt: "2026-11-21T14:00:00.000Z", isOurs: false };
 
 const judged = (change: Partial<StatusFacts>) => assess({ ...well, ...change });
 
@@ -62,6 +64,20 @@ describe("it is named, with what to do:", () => {
       "at_risk",
       /origin: rejected \(protected\)/,
       "holdfast mirror",
+    ],
+    [
+      "a force-push",
+      { rewrites: [rewrite] },
+      "at_risk",
+      /^origin\/main was force-pushed: 14 commits are in no ref any more, point p1 has them$/,
+      /--acknowledge$/,
+    ],
+    [
+      "several rewrites",
+      { rewrites: [{ ...rewrite, new: null, lost: 1 }, rewrite] },
+      "at_risk",
+      /^origin\/main was deleted: 1 .* \(and 1 more\)$/,
+      /--lost/,
     ],
     ["one copy only", { copies: [] }, "at_risk", /one copy only/, /^holdfast store add/],
     ["a copy never seen whole", { copies: [{ ...copy, lastOkAt: null }] }, "at_risk", /one copy only/, /^holdfast store add/],

@@ -1,6 +1,7 @@
 /** What would be lost now? Facts in, judgement out. Pure. */
 import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
+import { describeRewrite, type Rewrite } from "../core/rewrites.ts";
 
 export interface StatusFacts {
   readonly now: Date;
@@ -21,6 +22,8 @@ export interface StatusFacts {
   readonly silentWorktrees: readonly string[];
   readonly copies: readonly CopyFacts[];
   readonly mirrors: readonly MirrorFacts[];
+  /** Others' rewrites of remotes that nobody has acknowledged, newest first. */
+  readonly rewrites: readonly Rewrite[];
 }
 
 export interface CopyFacts {
@@ -101,6 +104,11 @@ export function assess(facts: StatusFacts): Assessment {
         `mirror ${mirror.remote}: ${mirror.status === "never" ? "never pushed" : mirror.status}${mirror.message === null ? "" : ` (${mirror.message})`}`,
         "holdfast mirror",
       );
+  }
+  const [newest, ...older] = facts.rewrites;
+  if (newest !== undefined) {
+    const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
+    find(`${describeRewrite(newest)}${more}`, "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge");
   }
   const whole = (last === undefined ? 0 : 1) + facts.copies.filter((copy) => isWhole(copy)).length;
   const elsewhere = facts.copies.filter((copy) => copy.kind === "branch" && isWhole(copy)).length;

@@ -13,6 +13,7 @@ import { writeMetadata } from "../points/metadata.ts";
 import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
 import { acquireLock, sweepLock } from "../state/lock.ts";
 import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
+import { addRewrites } from "../state/rewrites.ts";
 import type { FolderStore } from "../stores/folder.ts";
 
 export interface PointOptions {
@@ -72,6 +73,11 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     tool: `holdfast ${version}`,
     now,
     random: randomSuffix,
+    isPushed: await readPushed(app),
+    onRewrites: (rewrites) => {
+      addRewrites(app.state.rewrites, rewrites);
+      for (const rewrite of rewrites) app.log.write("rewrite_seen", { ...rewrite });
+    },
     ...rest,
   }).catch((error: unknown) => {
     throw withPlace(error, store);
@@ -87,6 +93,16 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
   else app.log.write("point_unchanged", { last: result.last, ms });
   return result;
+}
+
+/** What mirrors were pushed to, by the names that a fetch from them gives: those of the remote. */
+async function readPushed(app: App): Promise<(ref: string, oid: string) => boolean> {
+  if (app.config.mirrors.length === 0) return () => false;
+  const { readStates } = await import("../mirror/queue.ts");
+  const pushed = new Set<string>();
+  for (const { outcome, ours } of await readStates(app.state.root))
+    for (const [ref, oid] of ours) if (outcome !== null) pushed.add(`${ref.replace(/^refs\/heads\//, `refs/remotes/${outcome.remote}/`)} ${oid}`);
+  return (ref, oid) => pushed.has(`${ref} ${oid}`);
 }
 
 /** The spool lies in the store: what a capture could not write, it could not write there, be it our words or git's. */

@@ -1,6 +1,7 @@
 /** Gathers what is known about a repository's protection, from this machine alone: asks no remote. */
 import { type App, now, primaryStore } from "../app.ts";
 import { BackupError } from "../core/errors.ts";
+import { alarming, type Rewrite } from "../core/rewrites.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
 import type { Repository } from "../git/repository.ts";
 import { type HooksStatus, hooksStatus } from "../hooks/status.ts";
@@ -8,6 +9,7 @@ import { readStates } from "../mirror/queue.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
+import { acknowledgeRewrites, readRewrites } from "../state/rewrites.ts";
 import { readRunLog } from "../state/run-log.ts";
 import { type Assessment, assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
 import { type PointPlan, planPoint } from "./point.ts";
@@ -38,6 +40,7 @@ export async function readStatus(app: App): Promise<Status> {
     silentWorktrees,
     copies: readCopies(app),
     mirrors,
+    rewrites: readAlarming(app),
   };
   return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
 }
@@ -51,6 +54,15 @@ async function findSilentWorktrees(repository: Repository): Promise<string[]> {
   const others = repository.worktrees.filter(({ root, gitDir }) => root !== null && gitDir !== repository.here.gitDir);
   const states = await Promise.all(others.map(async (here) => fires(await hooksStatus({ ...repository, here }))));
   return others.flatMap(({ root }, at) => (states[at] === true || root === null ? [] : [root]));
+}
+
+/** From now on status is silent about the rewrites that it has named until now; gives them. */
+export function acknowledgeAll(app: App): Rewrite[] {
+  const seen = readAlarming(app);
+  if (seen.length === 0) return [];
+  acknowledgeRewrites(app.state.rewrites, now());
+  app.log.write("rewrites_acknowledged", { refs: seen.map(({ ref }) => ref) });
+  return seen;
 }
 
 async function readPrimary(app: App): Promise<Pick<StatusFacts, "points" | "storeError" | "damaged"> & { store: string | undefined }> {
@@ -73,6 +85,18 @@ function readLastFailure(app: App): string | null {
     ({ event }) => event === "point_made" || event === "point_unchanged" || event === "point_failed",
   );
   return last?.event === "point_failed" ? String(last.facts["message"] ?? "for a reason that was not noted") : null;
+}
+
+/** Others' rewrites of remotes that nobody has acknowledged. */
+function readAlarming(app: App): Rewrite[] {
+  // A backup branch is re-rooted by whoever prunes it.
+  const expected = new Set(
+    app.config.stores.flatMap(({ url }) => {
+      const location = parseStoreUrl(url);
+      return location.kind === "branch" ? [`refs/remotes/${location.remote}/${location.branch}`] : [];
+    }),
+  );
+  return alarming(readRewrites(app.state.rewrites), now(), (ref) => expected.has(ref));
 }
 
 async function readPlan(app: App): Promise<PointPlan | undefined> {

@@ -7,7 +7,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll } from "vitest";
 
-const forTheTestsThemselves = ["HOLDFAST_REQUIRE_ALL", "HOLDFAST_TEST_MISSING", "HOLDFAST_TEST_OTHER_VOLUME", "HOLDFAST_KILLS", "HOLDFAST_POINTS"];
+const forTheTestsThemselves = [
+  "HOLDFAST_REQUIRE_ALL",
+  "HOLDFAST_TEST_MISSING",
+  "HOLDFAST_TEST_OTHER_VOLUME",
+  "HOLDFAST_KILLS",
+  "HOLDFAST_POINTS",
+  "HOLDFAST_HISTORY_SEEDS",
+  "HOLDFAST_HISTORY_STEPS",
+];
 
 const outerTemp = process.env["TMPDIR"];
 const scratch = realpathSync(mkdtempSync(join(tmpdir(), "test-")));

@@ -70,6 +70,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
 
   add("status", "what would I lose now?")
     .option("--files", "explain for each path why it is in a point or out of it")
+    .option("--acknowledge", "you have seen the force-pushes that it names: say them no more")
     .action(run(async () => (await import("./status.ts")).status));
 
   add("sync", "bring copies and mirrors up to date")
@@ -122,6 +123,7 @@ function restoreOptions(command: Command): Command {
     .option("--dry-run", "say what would be done")
     .option("--verify-only", "restore into a temporary folder, compare, and remove it")
     .option("--list", "list the points, or the files of the one asked for")
+    .option("--lost", "list commits that no branch, tag or stash reaches any more, and how to bring them back")
     .option("--force", "do not ask for RESTORE to be typed (for scripts)");
 }
 

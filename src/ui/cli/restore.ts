@@ -24,11 +24,13 @@ interface RestoreOptions {
   readonly dryRun?: boolean;
   readonly verifyOnly?: boolean;
   readonly list?: boolean;
+  readonly lost?: boolean;
   readonly force?: boolean;
 }
 
 export async function restore(context: CommandContext, options: RestoreOptions, what?: string): Promise<number> {
   const { cwd, output, signal } = context;
+  if (options.lost === true) return lostAlone(context, options, what);
   if (options.list === true && what === undefined && options.at === undefined)
     return points(context, options.from === undefined ? {} : { store: options.from });
   const chosen = [options.to !== undefined, options.inPlace === true, options.verifyOnly === true].filter(Boolean).length;
@@ -49,6 +51,14 @@ export async function restore(context: CommandContext, options: RestoreOptions, 
   const target = options.to === undefined ? temporaryTarget(app.name, found.plan.point) : isAbsolute(options.to) ? options.to : join(cwd, options.to);
   const result = await restoreTo(found, target, { onProgress, signal });
   return report(result, found, { output, startedAt, where: result.target });
+}
+
+async function lostAlone(context: CommandContext, options: RestoreOptions, what: string | undefined): Promise<number> {
+  const { at, to, path: paths, filesFrom, inPlace, dryRun: dry, verifyOnly, list } = options;
+  if ([what, at, to, filesFrom, inPlace, dry, verifyOnly, list].some((option) => option !== undefined) || paths.length > 0)
+    throw new BackupError("usage", "--lost goes alone, or with --from", { hint: "restore-from-git --lost, then restore-from-git ID" });
+  const { lost } = await import("./lost.ts");
+  return lost(context, options.from);
 }
 
 /** What became of a restore, in words and as a document. */

@@ -2,10 +2,11 @@ import { type App, openApp } from "../../app.ts";
 import { exitCodes } from "../../core/errors.ts";
 import { storedSize } from "../../core/manifest.ts";
 import { Policy } from "../../core/policy.ts";
+import { describeRewrite } from "../../core/rewrites.ts";
 import { type CopyFacts, isWhole, type Protection } from "../../status/assess.ts";
 import { explainFiles } from "../../status/unsaved.ts";
 import { storeFoldersOf } from "../../tasks/point.ts";
-import { readStatus, type Status } from "../../tasks/status.ts";
+import { acknowledgeAll, readStatus, type Status } from "../../tasks/status.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
 import { age, bytes, count, path, table } from "./words.ts";
@@ -13,9 +14,13 @@ import { age, bytes, count, path, table } from "./words.ts";
 const exitOf: Readonly<Record<Protection, number>> = { protected: exitCodes.done, at_risk: exitCodes.partial, unprotected: exitCodes.failed };
 const wordsOf: Readonly<Record<Protection, string>> = { protected: "PROTECTED", at_risk: "AT RISK", unprotected: "UNPROTECTED" };
 
-export async function status({ cwd, output }: CommandContext, options: { readonly files?: boolean }): Promise<number> {
+export async function status(
+  { cwd, output }: CommandContext,
+  options: { readonly files?: boolean; readonly acknowledge?: boolean },
+): Promise<number> {
   const app = await openApp(cwd);
   if (options.files === true) return explain(app, output);
+  if (options.acknowledge === true) acknowledge(app, output);
   const found = await readStatus(app);
   print(app, found, output);
   const { points, assessment, now, ...facts } = found;
@@ -64,6 +69,11 @@ function wouldBeLost(unsaved: Status["unsaved"], examples: readonly string[]): s
   if (unsaved.files + unsaved.refs === 0) return "nothing: the last point holds all of it";
   const names = examples.length === 0 ? "" : `: ${examples.map(path).join(", ")}${unsaved.files > examples.length ? ", …" : ""}`;
   return `${count(unsaved.files, "file")} and ${count(unsaved.refs, "ref")} changed since${names}`;
+}
+
+/** What was said about forced history is not said again; what comes later is. */
+function acknowledge(app: App, output: Output): void {
+  for (const rewrite of acknowledgeAll(app)) output.note(`Seen: ${describeRewrite(rewrite)}.`);
 }
 
 async function explain(app: App, output: Output): Promise<number> {

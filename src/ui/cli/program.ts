@@ -85,6 +85,10 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--no-mend", "only look")
     .action(run(async () => (await import("./doctor.ts")).doctor));
 
+  add("session", "at the end of a session: a point if anything changed, and whether mirrors and copies have it; one line")
+    .option("--wait <seconds>", "bring them up to date first, for so long at most")
+    .action(run(async () => (await import("./session.ts")).session));
+
   add("hooks <action>", "install, uninstall or status of the git hooks")
     .option("--every-ref", "install: fire at every change of a ref (reference-transaction), also branch -D, reset, tag and fetch")
     .option("--no-every-ref", "install: take that one out again")

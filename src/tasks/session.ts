@@ -1,0 +1,88 @@
+/** The end of a session (an agent's, a script's): a point, and whether everything that was made in it is elsewhere too. */
+import { spawn } from "node:child_process";
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
+import { type App, copyStores } from "../app.ts";
+import { BackupError } from "../core/errors.ts";
+import { readStandings } from "../mirror/standing.ts";
+import { readCopyState } from "../replicate/copy-state.ts";
+import { packageRoot } from "../setup/package-files.ts";
+import { makePointNow } from "./point.ts";
+import { checkMirrorsNow, syncAll } from "./sync.ts";
+
+export interface SessionResult {
+  /** The point of this moment: made now, or the last one where nothing changed. */
+  readonly point: string;
+  readonly isNew: boolean;
+  /** What could not be read, or not surely. */
+  readonly problems: number;
+  readonly places: readonly SessionPlace[];
+}
+
+/** A mirror, or another store. */
+export interface SessionPlace {
+  readonly kind: "mirror" | "copy";
+  readonly name: string;
+  /** `current`: it has all that is here. `pending`: a worker is on its way. */
+  readonly state: "current" | "pending" | "behind";
+  readonly message: string | null;
+}
+
+/**
+ * With `waitMs` everything is brought up to date first, for that long at most, and the mirrors' tips are read back. Without, a
+ * worker does it afterwards, and what was seen last is told.
+ */
+export async function endSession(app: App, { waitMs, signal }: { waitMs: number | undefined; signal: AbortSignal }): Promise<SessionResult> {
+  const made = await makePointNow(app, { kind: "session", isAsked: false, signal });
+  const point = made.status === "made" ? made.manifest.id : made.last;
+  const places = waitMs === undefined ? await placesAsKnown(app, point) : await placesAfterSync(app, point, waitMs, signal);
+  if (places.some(({ state }) => state === "pending")) startWorker(app);
+  return { point, isNew: made.status === "made", problems: made.status === "made" ? made.problems.length : 0, places };
+}
+
+async function placesAsKnown(app: App, point: string): Promise<SessionPlace[]> {
+  const standings = await readStandings({ repository: app.repository, mirrors: app.config.mirrors, stateDir: app.state.root });
+  const mirrors = standings.map(({ remote, isCurrent, message }) => mirrorPlace(remote, isCurrent ? "current" : "pending", message));
+  return [...mirrors, ...(await copyPlaces(app, point, "pending"))];
+}
+
+async function placesAfterSync(app: App, point: string, waitMs: number, signal: AbortSignal): Promise<SessionPlace[]> {
+  const deadline = AbortSignal.timeout(waitMs);
+  const bounded = AbortSignal.any([signal, deadline]);
+  try {
+    await syncAll(app, { force: true, signal: bounded });
+    const checks = await checkMirrorsNow(app, bounded);
+    const mirrors = checks.map(({ remote, status, message }) => mirrorPlace(remote, status === "same" ? "current" : "behind", message ?? null));
+    return [...mirrors, ...(await copyPlaces(app, point, "behind"))];
+  } catch (error) {
+    if (!deadline.aborted || signal.aborted) throw error;
+    // Time is up: the worker goes on with it.
+    return placesAsKnown(app, point);
+  }
+}
+
+function mirrorPlace(name: string, state: SessionPlace["state"], message: string | null): SessionPlace {
+  return { kind: "mirror", name, state, message: state === "current" ? null : message };
+}
+
+async function copyPlaces(app: App, point: string, otherwise: "pending" | "behind"): Promise<SessionPlace[]> {
+  return (await copyStores(app)).map(({ name }) => {
+    const { newest, error } = readCopyState(app.state.copies, name);
+    const isCurrent = error === null && newest !== null && newest >= point;
+    return { kind: "copy", name, state: isCurrent ? "current" : otherwise, message: isCurrent ? null : error };
+  });
+}
+
+/** As a hook does: a mark, and a process that outlives this one. A worker that is there already sees the mark. */
+function startWorker(app: App): void {
+  try {
+    appendFileSync(app.state.dirty, "post-session\n");
+    const main = join(packageRoot(), "dist/bin/holdfast.js");
+    spawn(process.execPath, [main, "worker", app.repository.commonDir], { detached: true, stdio: "ignore", windowsHide: true }).unref();
+  } catch (error) {
+    throw new BackupError("io_failed", "the worker that brings copies and mirrors up to date could not be started", {
+      hint: "holdfast sync",
+      cause: error,
+    });
+  }
+}

@@ -65,10 +65,13 @@ async function isAncestor(commonDir: string, old: string, tip: string): Promise<
 async function countLost(commonDir: string, suspects: readonly Move[]): Promise<(old: string) => number | null> {
   const olds = [...new Set(suspects.map(({ old }) => old))];
   const commitOf = await peelToCommits(commonDir, olds);
-  const listed = await git(["--git-dir", commonDir, "rev-list", "--parents", `--max-count=${lostLimit}`, "--stdin", "--not", "--all"], {
-    input: [...commitOf.values(), ""].join("\n"),
-    okCodes: [0, 128],
-  });
+  const listed = await git(
+    ["--git-dir", commonDir, "rev-list", "--parents", "--ignore-missing", `--max-count=${lostLimit}`, "--stdin", "--not", "--all"],
+    {
+      input: [...commitOf.values(), ""].join("\n"),
+      okCodes: [0, 128],
+    },
+  );
   const parents = new Map(
     listed.stdout
       .toString("latin1")

@@ -153,6 +153,12 @@ test("what is in no point yet is found too, and said to be here alone", async ()
   expect((await lost()).lost).toMatchObject([{ oid, point: (await here.points()).at(-1)?.id, isHere: true }]);
 });
 
+test("a ref whose object is gone hides nothing", async () => {
+  const { tip } = await loseBranch();
+  here.repo.write(".git/refs/heads/broken", `${"1".repeat(40)}\n`);
+  expect((await lost()).lost).toMatchObject([{ oid: tip, commits: 3 }]);
+});
+
 test("a subject that would steer a terminal is shown, not sent", async () => {
   here.repo.commit("red \u001b[31malert\u0007 \u202e!");
   await here.backup();

@@ -1,6 +1,6 @@
 /**
- * Shallow and partial clones can gain objects below what a point already held: a deeper fetch, a lazily fetched blob.
- * An incremental, which leaves out all that the base's tips reach, would never hold them.
+ * Shallow, partial and damaged repositories can gain objects below what a point already held: a deeper fetch, a lazily
+ * fetched blob, a repair. An incremental, which leaves out all that the base's tips reach, would never hold them.
  */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
@@ -15,13 +15,15 @@ export function hasGainedDepth({ commonDir, isPartial, isShallow }: Repository, 
   if (known === undefined) return false;
   const before = known.files.get(entryPath("", "git", "shallow"))?.sha256;
   if ((isShallow || before !== undefined) && before !== sumOf(join(commonDir, "shallow"))) return true;
-  return isPartial && hasNewPromised(join(commonDir, "objects/pack"), known.rungs.at(-1)?.createdAt ?? known.fullAt);
+  // What a lazy or a plain fetch wrote into a partial clone is marked. (gitformat-pack(5), partial-clone)
+  // What comes back into a damaged one loose is seen as new; what comes in a pack is not.
+  const ending = isPartial ? ".promisor" : known.isDamaged ? ".pack" : undefined;
+  return ending !== undefined && hasNew(ending, join(commonDir, "objects/pack"), known.rungs.at(-1)?.createdAt ?? known.fullAt);
 }
 
-/** A pack that a lazy or a plain fetch wrote since. (gitformat-pack(5), partial-clone) */
-function hasNewPromised(folder: string, since: string): boolean {
+function hasNew(ending: string, folder: string, since: string): boolean {
   const floor = BigInt(Date.parse(since) - 20) * 1_000_000n;
-  return list(folder).some((name) => name.endsWith(".promisor") && (statOf(join(folder, name))?.mtimeNs ?? 0n) >= floor);
+  return list(folder).some((name) => name.endsWith(ending) && (statOf(join(folder, name))?.mtimeNs ?? 0n) >= floor);
 }
 
 function sumOf(path: string): string | undefined {

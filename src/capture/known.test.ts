@@ -25,7 +25,7 @@ function point(change: Partial<KnownPoint> = {}): KnownPoint {
     refs: new Map([["refs/heads/main", { oid: "a", step: 1 }], ["refs/remotes/o/HEAD", { oid: "a", symref: "refs/x", step: 0 }]]),
     goneRefs: new Map([["refs/heads/old", 2]]), files: new Map(), goneFiles: new Map([["untracked/\udcff", 1]]), versions: new Map(),
     facts: "", worktrees: [{ name: "", path: "/r", isBare: false, branch: null, oid: null }],
-    problems: [{ code: "vanished", path: "x", message: "m" }], counts: { files: 1, bytes: 2, changed: 3, refs: 4, left: 5, problems: 6 }, ...change,
+    problems: [{ code: "vanished", path: "x", message: "m" }], isDamaged: false, counts: { files: 1, bytes: 2, changed: 3, refs: 4, left: 5, problems: 6 }, ...change,
   }; // biome-ignore format: a record
 }
 

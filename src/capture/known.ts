@@ -13,7 +13,7 @@ import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 
 /** Of the state's own layout. */
-export const knownVersion = 1;
+export const knownVersion = 2;
 
 /** A file of the last point. */
 export interface KnownFile {
@@ -74,6 +74,8 @@ export interface KnownPoint {
   readonly facts: string;
   readonly worktrees: readonly WorktreeEntry[];
   readonly problems: readonly Problem[];
+  /** Since the full one some point lacked objects that it should have held. */
+  readonly isDamaged: boolean;
   readonly counts: Manifest["counts"];
 }
 

@@ -123,9 +123,10 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       counts: result.counts,
       consistent: result.problems.length === 0,
     };
-    if (previous !== undefined) {
+    if (previous !== undefined && request.onRewrites !== undefined) {
       const before = known?.refs ?? (await storedRefs(request, catalogue, result.observation));
-      await noteRewrites(request, before, result.observation, { point: previous.id, seenAt: manifest.createdAt });
+      const found = await findRewrites({ ...request, before, after: result.observation.refs });
+      if (found.length > 0) request.onRewrites(found.map((rewrite) => ({ ...rewrite, point: previous.id, seenAt: manifest.createdAt })));
     }
     stage(request, result, { manifest, footing, known, policyDigest });
     await publishPoint(store, manifest, spool, request);
@@ -162,17 +163,6 @@ async function storedRefs({ store, signal }: PointRequest, catalogue: Catalogue,
     if (error instanceof BackupError && ["damaged", "chain_broken", "format_newer"].includes(error.code)) return nothing;
     throw error;
   }
-}
-
-async function noteRewrites(
-  { repository, onRewrites, isPushed }: PointRequest,
-  before: ReadonlyMap<string, Omit<RefEntry, "name">>,
-  { refs }: Observation,
-  when: Pick<Rewrite, "point" | "seenAt">,
-): Promise<void> {
-  if (onRewrites === undefined) return;
-  const found = await findRewrites({ repository, before, after: refs, ...(isPushed === undefined ? {} : { isPushed }) });
-  if (found.length > 0) onRewrites(found.map((rewrite) => ({ ...rewrite, ...when })));
 }
 
 /** Before the manifest: a run that is killed right after it still knows its point. */

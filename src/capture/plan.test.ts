@@ -27,7 +27,7 @@ function known(change: Partial<KnownPoint> = {}): KnownPoint {
   return {
     version: 1, repository: "r", commonDir: "/r/.git", policy: "", id: "p3", manifestSha256: "", full: "p0", fullAt, fullSize: 100, sinceFull: 10,
     step: 3, rungs: [0, 1, 2, 3].map(rung), refs: new Map(), goneRefs: new Map(), files: new Map(), goneFiles: new Map(), versions: new Map(),
-    facts: "", worktrees: [], problems: [], counts: { files: 0, bytes: 0, changed: 0, refs: 0, left: 0, problems: 0 }, ...change,
+    facts: "", worktrees: [], problems: [], isDamaged: false, counts: { files: 0, bytes: 0, changed: 0, refs: 0, left: 0, problems: 0 }, ...change,
   }; // biome-ignore format: a record
 }
 

@@ -1,4 +1,5 @@
 /** What the machine remembers after a point was published. Pure. */
+import type { Problem } from "../core/contents.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { Captured } from "./capture.ts";
 import { type KnownPoint, type KnownRef, knownVersion } from "./known.ts";
@@ -47,6 +48,7 @@ export function rememberPoint({ manifest, manifestSha256, size, captured, footin
     facts: captured.facts,
     worktrees: observation.worktrees,
     problems: captured.problems,
+    isDamaged: (!isFull && known?.isDamaged === true) || captured.problems.some(isDamage),
     counts: captured.counts,
   };
 }
@@ -65,6 +67,10 @@ function refsAfter({ observation, refPlan }: Captured, known: KnownPoint | undef
       return [name, { oid, step, ...(symref === undefined ? {} : { symref }) }];
     }),
   );
+}
+
+function isDamage({ code }: Problem): boolean {
+  return code === "missing_objects" || code === "corrupt_objects";
 }
 
 /** Deletions that a later incremental on an older base must repeat. */

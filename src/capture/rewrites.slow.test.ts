@@ -147,6 +147,28 @@ describe("here", () => {
   });
 });
 
+test("of hundreds that moved at once those are named whose commits are lost", async () => {
+  const names = Array.from({ length: 250 }, (_, at) => `refs/remotes/origin/b${at}`);
+  const setAll = (oid: string): void =>
+    void execFileSync("git", ["update-ref", "--stdin"], { cwd: repo.path, input: names.map((name) => `update ${name} ${oid}\n`).join("") });
+  setAll(repo.git("rev-parse", "HEAD~1"));
+  repo.git("update-ref", "refs/remotes/origin/forced", repo.git("commit-tree", "-p", "HEAD", "-m", "lost", "HEAD^{tree}"));
+  await point();
+  setAll(repo.git("rev-parse", "HEAD"));
+  repo.git("update-ref", "refs/remotes/origin/forced", "HEAD");
+  expect((await point()).rewrites).toMatchObject([{ ref: "refs/remotes/origin/forced", lost: 1, isOurs: false }]);
+});
+
+test("in a bare repository a branch is forced by others", async () => {
+  const origin = join(dir.path, "origin.git");
+  using bare = await protect(origin);
+  await bare.point();
+  elsewhere(["commit", "-q", "--allow-empty", "--amend", "-m", "rewritten"], ["push", "-q", "--force"]);
+  const rewrites: Rewrite[] = [];
+  await bare.point({ onRewrites: (found) => void rewrites.push(...found) });
+  expect(rewrites).toMatchObject([{ ref: "refs/heads/main", lost: 1, isOurs: false }]);
+});
+
 test("a machine that has forgotten the last point compares with what the store says", async () => {
   repo.commit("forgotten");
   const { id } = await point();

@@ -8,13 +8,15 @@ import type { Repository } from "../git/repository.ts";
 import { git, gitText } from "../git/run.ts";
 
 export interface RewriteRequest {
-  readonly repository: Pick<Repository, "commonDir" | "isShallow">;
+  readonly repository: Pick<Repository, "commonDir" | "isShallow" | "isBare">;
   /** Refs of the last point. */
   readonly before: ReadonlyMap<string, Omit<RefEntry, "name">>;
   readonly after: readonly RefEntry[];
   /** True where a push from here, that git keeps no reflog of, put the ref there. */
   isPushed?(ref: string, oid: string): boolean;
 }
+
+const askLimit = 200;
 
 export type FoundRewrite = Omit<Rewrite, "point" | "seenAt">;
 
@@ -31,19 +33,27 @@ interface Move {
 export async function findRewrites(request: RewriteRequest): Promise<FoundRewrite[]> {
   const { repository, before, after } = request;
   if (repository.isShallow) return [];
-  const tips = new Map(after.map(({ name, oid }) => [name, oid]));
+  const moves = listMoves(before, after);
+  // Of so many each is not worth a process: then those count whose commits are lost, which one process tells of all.
+  const isEachAsked = moves.length <= askLimit;
   const suspects: Move[] = [];
-  for (const [ref, { oid: old, symref }] of before) {
-    const tip = tips.get(ref) ?? null;
-    if (tip === old || symref !== undefined || !isWatched(ref)) continue;
-    if (tip === null || !(await isAncestor(repository.commonDir, old, tip))) suspects.push({ ref, old, new: tip });
-  }
+  for (const move of moves)
+    if (move.new === null || !isEachAsked || !(await isAncestor(repository.commonDir, move.old, move.new))) suspects.push(move);
   if (suspects.length === 0) return [];
   const lost = await countLost(repository.commonDir, suspects);
   const remotes = (await gitText(["--git-dir", repository.commonDir, "remote"])).split("\n").filter((name) => name !== "");
   return suspects
     .map((move) => ({ ...move, lost: lost(move.old), isOurs: isOurs(request, move, remotes) }))
-    .filter((rewrite) => rewrite.new !== null || rewrite.lost !== 0);
+    .filter((rewrite) => (rewrite.new !== null && isEachAsked) || rewrite.lost !== 0);
+}
+
+/** Watched refs that are no longer where they were. */
+function listMoves(before: RewriteRequest["before"], after: readonly RefEntry[]): Move[] {
+  const tips = new Map(after.map(({ name, oid }) => [name, oid]));
+  return [...before].flatMap(([ref, { oid: old, symref }]): Move[] => {
+    const tip = tips.get(ref) ?? null;
+    return tip === old || symref !== undefined || !isWatched(ref) ? [] : [{ ref, old, new: tip }];
+  });
 }
 
 /** False too where git cannot tell: an object is gone, or is no commit. */
@@ -55,10 +65,13 @@ async function isAncestor(commonDir: string, old: string, tip: string): Promise<
 async function countLost(commonDir: string, suspects: readonly Move[]): Promise<(old: string) => number | null> {
   const olds = [...new Set(suspects.map(({ old }) => old))];
   const commitOf = await peelToCommits(commonDir, olds);
-  const listed = await git(["--git-dir", commonDir, "rev-list", "--parents", `--max-count=${lostLimit}`, "--stdin", "--not", "--all"], {
-    input: [...commitOf.values(), ""].join("\n"),
-    okCodes: [0, 128],
-  });
+  const listed = await git(
+    ["--git-dir", commonDir, "rev-list", "--parents", "--ignore-missing", `--max-count=${lostLimit}`, "--stdin", "--not", "--all"],
+    {
+      input: [...commitOf.values(), ""].join("\n"),
+      okCodes: [0, 128],
+    },
+  );
   const parents = new Map(
     listed.stdout
       .toString("latin1")
@@ -80,7 +93,8 @@ async function countLost(commonDir: string, suspects: readonly Move[]): Promise<
 }
 
 function isOurs({ repository, isPushed }: RewriteRequest, { ref, old, new: tip }: Move, remotes: readonly string[]): boolean {
-  if (!ref.startsWith("refs/remotes/")) return true;
+  // Into a bare repository others push.
+  if (!ref.startsWith("refs/remotes/")) return !repository.isBare;
   if (!remotes.some((name) => ref.startsWith(`refs/remotes/${name}/`))) return true;
   if (tip !== null && isPushed?.(ref, tip) === true) return true;
   // As git notes it in the ref's own reflog (builtin/send-pack.c); a deleted ref has none.

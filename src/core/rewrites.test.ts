@@ -16,10 +16,12 @@ const alarms = (...rewrites: Rewrite[]): string[] => alarming(rewrites, now, (re
 describe("people hear of", () => {
   test("others' rewrites of remotes, the newest first", () => {
     expect(alarms(forced, { ...forced, ref: "refs/remotes/origin/next" })).toEqual(["refs/remotes/origin/next", "refs/remotes/origin/main"]);
+    // Of a bare repository, into which they push.
+    expect(alarms({ ...forced, ref: "refs/heads/main" })).toEqual(["refs/heads/main"]);
   });
 
   test.each<[string, Partial<Rewrite>]>([
-    ["their own amends", { ref: "refs/heads/main" }],
+    ["their own amends", { ref: "refs/heads/main", isOurs: true }],
     ["tags", { ref: "refs/tags/v1" }],
     ["their own force-pushes", { isOurs: true }],
     ["refs that are rewritten by their nature", { ref: "refs/remotes/origin/backup" }],
@@ -34,7 +36,7 @@ test.each<[Partial<Rewrite>, string]>([
   [{ new: null, lost: 1 }, "origin/main was deleted: 1 commit is in no ref any more, point p1 has it"],
   [{ lost: 0 }, "origin/main was force-pushed: other refs here still reach what it had, and so does point p1"],
   [{ lost: null }, "origin/main was force-pushed: what it had is gone here, point p1 has it"],
-  [{ ref: "refs/heads/main" }, "main was rewritten: 14 commits are in no ref any more, point p1 has them"],
+  [{ ref: "refs/heads/main", isOurs: true }, "main was rewritten: 14 commits are in no ref any more, point p1 has them"],
   [{ ref: "refs/remotes/o/\u202ex", lost: 0 }, "o/\\u{202e}x was force-pushed: other refs here still reach what it had, and so does point p1"],
 ])("is said in one sentence: %j", (change, sentence) => {
   expect(describeRewrite({ ...forced, ...change })).toBe(sentence);

@@ -18,7 +18,7 @@ export interface Rewrite {
   readonly point: PointId;
   /** ISO 8601, UTC. */
   readonly seenAt: string;
-  /** Done from here: by a push of ours, or with the whole remote. */
+  /** Done from here: on a branch of this worktree, by a push of ours, or with the whole remote. */
   readonly isOurs: boolean;
 }
 
@@ -33,20 +33,20 @@ export function isWatched(ref: string): boolean {
 }
 
 /**
- * Those that people should hear of: others' rewrites of a remote's branches, not seen yet and not too old, newest first.
+ * Those that people should hear of: others' rewrites of branches, at a remote or in a bare repository here, not seen yet and not too old, newest first.
  * `isExpected` says of a ref that it is rewritten by its nature, as our own backup branch is.
  */
 export function alarming(rewrites: readonly Rewrite[], now: Date, isExpected: (ref: string) => boolean): Rewrite[] {
   const floor = now.getTime() - alarmDays * 24 * 60 * 60_000;
   return rewrites
-    .filter(({ ref, isOurs, seenAt }) => ref.startsWith("refs/remotes/") && !isOurs && !isExpected(ref) && Date.parse(seenAt) >= floor)
+    .filter(({ ref, isOurs, seenAt }) => !ref.startsWith("refs/tags/") && !isOurs && !isExpected(ref) && Date.parse(seenAt) >= floor)
     .toReversed();
 }
 
 /** One sentence for people: `origin/main was force-pushed: 14 commits are in no branch any more, point ID has them`. */
-export function describeRewrite({ ref, new: now, lost, point }: Rewrite): string {
+export function describeRewrite({ ref, new: now, lost, point, isOurs }: Rewrite): string {
   const name = printablePath(ref.replace(/^refs\/(?:heads|remotes|tags)\//, ""));
-  const what = `${name} was ${now === null ? "deleted" : ref.startsWith("refs/remotes/") ? "force-pushed" : "rewritten"}`;
+  const what = `${name} was ${now === null ? "deleted" : isOurs ? "rewritten" : "force-pushed"}`;
   if (lost === 0) return `${what}: other refs here still reach what it had, and so does point ${point}`;
   const commits =
     lost === null

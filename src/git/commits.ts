@@ -13,11 +13,11 @@ export async function listCommits(gitDir: string): Promise<Set<string>> {
   return new Set(listing.split("\n").flatMap((line) => (line.startsWith("commit ") ? [line.slice(7)] : [])));
 }
 
-/** Every commit that a ref, a worktree's HEAD or a stash entry reaches. */
+/** Every commit that a ref, a worktree's HEAD or a stash entry reaches. A ref whose object is gone reaches nothing. */
 export async function listReached(commonDir: string): Promise<Set<string>> {
   // Exit 128: there is no stash.
   const stash = await git(["--git-dir", commonDir, "rev-list", "--walk-reflogs", "refs/stash"], { okCodes: [0, 128] });
-  const listing = await gitText(["--git-dir", commonDir, "rev-list", "--all", "--stdin"], { input: stash.stdout });
+  const listing = await gitText(["--git-dir", commonDir, "rev-list", "--ignore-missing", "--all", "--stdin"], { input: stash.stdout });
   return new Set(listing.split("\n").filter((line) => line !== ""));
 }
 

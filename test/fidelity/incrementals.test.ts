@@ -3,6 +3,7 @@ import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, renameS
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { parseBundleHeader } from "../../src/archive/bundle-header.ts";
 import { noise } from "../support/noise.ts";
 import { protect } from "../support/protected.ts";
 import { gitRepo, type TestRepo } from "../support/repo.ts";
@@ -77,6 +78,17 @@ function take(repo: TestRepo, { does, file, other, at, size }: Step, count: numb
     else if (does === "reset") repo.git("reset", "-q", at % 2 === 0 ? "--hard" : "--soft", "HEAD~1");
   });
 }
+
+test("an incremental's bundle names the commits that it stands on, as git itself would", async () => {
+  using repo = gitRepo({ a: "1\n" });
+  const first = repo.git("rev-parse", "HEAD");
+  using safe = await protect(repo.path);
+  await safe.point();
+  const second = repo.commit("second");
+  const { manifest } = await safe.point();
+  const bundle = readFileSync(join(safe.store.url, manifest.id.slice(0, 8), `${manifest.id}.bundle`));
+  expect(parseBundleHeader(bundle, "bundle")).toMatchObject({ prerequisites: [first], refs: [{ oid: second }, { name: "HEAD" }] });
+});
 
 describe("random histories", () => {
   test.each([1, 2])("seed %i: steps of every kind, a point after each", async (seed) => {

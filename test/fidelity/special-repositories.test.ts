@@ -15,7 +15,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
 import { programs, runCli } from "../support/cli.ts";
@@ -137,6 +137,30 @@ describe("damage", () => {
     repo.commit();
     await safe.point();
     expect(git((await safe.restore()).target, "cat-file", "-p", "HEAD:file")).toBe("5");
+  });
+
+  test("what was missing and comes back in a pack is in the next point, which is full", async () => {
+    using repo = gitRepo({ a: "1\n" });
+    const old = repo.git("rev-parse", "HEAD");
+    const blob = repo.git("rev-parse", "HEAD:a");
+    repo.write("a", "2\n");
+    repo.commit();
+    const object = join(repo.path, ".git/objects", blob.slice(0, 2), blob.slice(2));
+    const bytes = readFileSync(object);
+    rmSync(object);
+    using safe = await protect(repo.path);
+    expect((await safe.point()).problems).not.toEqual([]);
+    repo.commit("an incremental that misses nothing itself");
+    expect(await safe.point()).toMatchObject({ problems: [], manifest: { step: 1 } });
+    // As a fetch of many objects leaves it: in a pack, none of them loose.
+    mkdirSync(dirname(object), { recursive: true });
+    writeFileSync(object, bytes);
+    repo.git("repack", "-q", "-a", "-d");
+    const { manifest, problems } = await safe.point();
+    expect([manifest.base, problems]).toEqual([null, []]);
+    repo.commit("an incremental again");
+    expect((await safe.point()).manifest.base).toBe(manifest.id);
+    expect(readFileSync(join((await safe.restore(old)).target, "a"), "utf8")).toBe("1\n");
   });
 
   test("a pack with a flipped byte", async () => {

@@ -6,9 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { mirrorOf } from "../core/config.ts";
 import { openRepository } from "../git/repository.ts";
-import { checkMirrors, type MirrorOptions, mirrorAll } from "./mirror.ts";
+import { checkMirrors } from "./check.ts";
+import { mirrorAll } from "./mirror.ts";
 import { readStates } from "./queue.ts";
+import type { MirrorOptions } from "./targets.ts";
 
 let root = "";
 let user = "";
@@ -68,8 +71,10 @@ async function tips(path: string): Promise<Record<string, string>> {
 
 async function mirror(remotes: string[], more: Partial<MirrorOptions> = {}) {
   const repository = await openRepository(user);
-  return mirrorAll({ repository, remotes, stateDir: state, now: () => clock, random: () => 0.5, ...more });
+  return mirrorAll({ repository, mirrors: remotes.map(mirrorOf), ...usual, stateDir: state, ...more });
 }
+
+const usual = { machine: "box", reserved: [], now: () => clock, random: () => 0.5 };
 
 /** Every byte below the user's git directory but our own folder. */
 async function fingerprint(): Promise<string> {
@@ -423,7 +428,7 @@ test("in a linked worktree, and with hooks and odd push settings of the user's, 
   const linked = join(root, "linked");
   await git(user, "worktree", "add", "-q", "-b", "side", linked);
   const repository = await openRepository(linked);
-  const [outcome] = await mirrorAll({ repository, remotes: ["a"], stateDir: state, now: () => clock, random: () => 0.5 });
+  const [outcome] = await mirrorAll({ repository, mirrors: [mirrorOf("a")], ...usual, stateDir: state });
   expect(outcome?.status).toBe("ok");
   expect(Object.keys(await tips(a))).toEqual(["refs/heads/main", "refs/heads/side"]);
 });
@@ -443,7 +448,7 @@ test("a check reads the tips back and changes nothing", async () => {
   await git(user, "push", "-q", a, "main:ahead");
   const before = await tips(a);
   const repository = await openRepository(user);
-  const [check] = await untouched(() => checkMirrors({ repository, remotes: ["a"], stateDir: state, now: () => clock, random: () => 0.5 }));
+  const [check] = await untouched(() => checkMirrors({ repository, mirrors: [mirrorOf("a")], ...usual, stateDir: state }));
   expect(check?.status).toBe("differs");
   expect(Object.fromEntries(check?.refs.map((ref) => [ref.ref.slice(11), ref.state]) ?? [])).toEqual({
     ahead: "ahead",

@@ -1,15 +1,16 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { keptName, layoutOf, parseKept } from "./layout.ts";
 import { type MirrorFacts, planMirror } from "./plan.ts";
-import { keptName, keptOf } from "./refs.ts";
 
 const main = "refs/heads/main";
+const layout = layoutOf("branches-and-tags", "box");
 const now = new Date("2026-11-21T14:30:05.700Z");
 const kept = "refs/holdfast/kept/20261121T143005Z/heads/main";
 
 function plan(facts: Partial<MirrorFacts>) {
   const none = new Map<string, string>();
-  return planMirror({ local: none, remote: none, ours: none, isAncestor: () => false, wasTip: () => false, now, ...facts });
+  return planMirror({ layout, local: none, remote: none, ours: none, isAncestor: () => false, wasTip: () => false, now, ...facts });
 }
 const at = (oid: string, ref = main) => new Map([[ref, oid]]);
 
@@ -33,7 +34,7 @@ test("a tip that the branch once had here may be rewritten", () => {
 });
 
 test("a tip that is kept already is not kept twice", () => {
-  const earlier = keptName(main, new Date(0));
+  const earlier = keptName(layout, main, new Date(0));
   const facts = { local: at("b"), remote: new Map([...at("a"), [earlier, "a"]]), ours: at("a") };
   expect(plan(facts)).toMatchObject([{ action: "rewrite", keep: { ref: earlier, isThere: true } }]);
 });
@@ -62,9 +63,10 @@ test("a moved tag is a rewrite even when it moved forward: the old tag object wo
 });
 
 test("a kept name gives its ref back", () => {
-  expect(keptOf(keptName("refs/heads/a/b", now))).toBe("refs/heads/a/b");
-  expect(keptOf("refs/heads/a")).toBeUndefined();
-  expect(keptOf("refs/holdfast/kept/nonsense")).toBeUndefined();
+  expect(parseKept(layout, keptName(layout, "refs/heads/a/b", now))).toEqual({ name: "refs/heads/a/b", at: new Date("2026-11-21T14:30:05Z") });
+  expect(parseKept(layout, "refs/heads/a")).toBeUndefined();
+  expect(parseKept(layout, "refs/holdfast/kept/nonsense")).toBeUndefined();
+  expect(parseKept(layout, "refs/holdfast/kept/20261341T993005Z/heads/a")).toBeUndefined();
 });
 
 const oids: fc.Arbitrary<string> = fc.constantFrom("1", "2", "3", "4", "5");
@@ -78,7 +80,7 @@ test("property: what is replaced or deleted is kept or contained, and was ours",
   fc.assert(
     fc.property(someFacts, ({ local, remote, ours, former }) => {
       const wasTip = (ref: string, oid: string) => former.get(ref) === oid;
-      for (const step of planMirror({ local, remote, ours, isAncestor, wasTip, now })) {
+      for (const step of planMirror({ layout, local, remote, ours, isAncestor, wasTip, now })) {
         expect(step.local).toBe(local.get(step.ref) ?? null);
         expect(step.remote).toBe(remote.get(step.ref) ?? null);
         const touches = ["create", "fast_forward", "rewrite", "delete"].includes(step.action);
@@ -94,7 +96,7 @@ test("property: what is replaced or deleted is kept or contained, and was ours",
 test("property: a plan carried out leaves nothing to do, and no ref that only the remote knows is planned", () => {
   fc.assert(
     fc.property(someFacts, ({ local, remote, ours }) => {
-      const facts = { local, ours, isAncestor, wasTip: () => false, now };
+      const facts = { layout, local, ours, isAncestor, wasTip: () => false, now };
       const first = planMirror({ ...facts, remote });
       const after = new Map(remote);
       for (const step of first) {

@@ -62,6 +62,24 @@ test("a moved tag is a rewrite even when it moved forward: the old tag object wo
   expect(plan({ ...facts, ours: at("a", tag) })).toMatchObject([{ action: "rewrite", keep: { ref: "refs/holdfast/kept/20261121T143005Z/tags/v1" } }]);
 });
 
+const exact = layoutOf("exact", "box");
+const store = "refs/heads/holdfast/backup";
+
+test("on a remote that is ours alone any other tip is replaced or deleted, and kept first", () => {
+  const facts = { layout: exact, local: at("b"), remote: new Map([...at("x"), ["refs/heads/theirs", "y"]]) };
+  expect(plan(facts)).toMatchObject([
+    { ref: main, action: "rewrite", keep: { ref: kept, isThere: false } },
+    { ref: "refs/heads/theirs", action: "delete", remote: "y", keep: { ref: "refs/holdfast/kept/20261121T143005Z/heads/theirs" } },
+  ]);
+  expect(plan({ ...facts, isAncestor: (x, y) => x === "b" && y === "x" })[0]).toMatchObject({ action: "rewrite" });
+});
+
+test("there too a branch of recovery points stays, and a repository without a ref deletes nothing", () => {
+  expect(plan({ layout: exact, local: at("a"), remote: new Map([...at("a"), [store, "s"]]) })).toMatchObject([{ ref: main, action: "unchanged" }]);
+  expect(plan({ layout: exact, local: at("b", store), remote: at("s", store) })).toMatchObject([{ action: "foreign" }]);
+  expect(plan({ layout: exact, remote: at("a"), ours: at("a") })).toMatchObject([{ action: "spared", keep: null }]);
+});
+
 test("a kept name gives its ref back", () => {
   expect(parseKept(layout, keptName(layout, "refs/heads/a/b", now))).toEqual({ name: "refs/heads/a/b", at: new Date("2026-11-21T14:30:05Z") });
   expect(parseKept(layout, "refs/heads/a")).toBeUndefined();
@@ -89,6 +107,22 @@ test("property: what is replaced or deleted is kept or contained, and was ours",
         expect(isContained || step.keep !== null).toBe(true);
         if (!isContained) expect(ours.get(step.ref) === step.remote || wasTip(step.ref, step.remote)).toBe(true);
       }
+    }),
+  );
+});
+
+test("property: on a remote that is ours alone, too, what goes is kept or contained; afterwards it is as here", () => {
+  fc.assert(
+    fc.property(someFacts, ({ local, remote, ours }) => {
+      const steps = planMirror({ layout: exact, local, remote, ours, isAncestor, wasTip: () => false, now });
+      const after = new Map(remote);
+      for (const step of steps) {
+        const isContained = step.action === "fast_forward" && isAncestor(step.remote ?? "", step.local ?? "");
+        if (step.remote !== null && !["unchanged", "spared"].includes(step.action)) expect(isContained || step.keep !== null).toBe(true);
+        if (step.action === "delete") after.delete(step.ref);
+        else if (step.local !== null) after.set(step.ref, step.local);
+      }
+      expect(after).toEqual(local.size === 0 ? remote : new Map([...after.keys()].map((ref) => [ref, local.get(ref)])));
     }),
   );
 });

@@ -50,7 +50,7 @@ async function checkOne({ mirror, remote, url }: Target, context: Context, optio
     const tips = await readBack(destination);
     const differing = [...tips].filter(([ref, oid]) => isMirrored(layout, ref) && local.has(ref) && local.get(ref) !== oid);
     const ancestry = await readAncestry(differing, local, destination);
-    const plan = planMirror({ layout, local, remote: tips, ours, now: base.at, ...ancestry });
+    const plan = planMirror({ layout, local, remote: tips, ours, now: base.at, isReliable: () => true, ...ancestry });
     const refs = plan.map((step) => ({ ref: nameHere(layout, step.ref), state: states[step.action], local: step.local, remote: step.remote }));
     const kept = [...tips.keys()].filter((name) => parseKept(layout, name) !== undefined).length;
     return { ...base, status: refs.every(({ state }) => state === "same") ? "same" : "differs", refs, kept };

@@ -54,6 +54,7 @@ describe.skipIf(!hasLfs)("LFS objects", () => {
       expect(readdirSync(join(m.user.path, ".git", "lfs"), { recursive: true }).sort()).toEqual(before);
 
       rmSync(join(a.path, "lfs"), { recursive: true });
+      m.user.git("switch", "-q", "-c", "topic");
       const third = commitLarge(m, "c.bin");
       await m.run(url);
       expect(lfsObjects(a.path)).toEqual(expect.arrayContaining([third]));

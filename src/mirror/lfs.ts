@@ -72,6 +72,7 @@ async function send(pending: readonly [string, string][], objects: string, done:
   if (elsewhere !== undefined) return `lfs.url sends them to ${withoutCredentials(elsewhere)}`;
   const storage = join(run.gitDir, "lfs");
   await linkObjects(storage, objects);
+  const [someDone] = done.values();
   const options = ["-c", "lfs.allowincompletepush=true", "-c", "lfs.locksverify=false"];
   const address = fileUrl ?? url;
   const answer = await talk(
@@ -82,8 +83,8 @@ async function send(pending: readonly [string, string][], objects: string, done:
       cwd: fileUrl === undefined ? call.cwd : run.gitDir,
       env: { ...call.env, GIT_LFS_FORCE_PROGRESS: "1" },
       silenceMs: call.silenceMs ?? scanningMs,
-      // githooks(5), pre-push: LOCAL-REF LOCAL-OID REMOTE-REF REMOTE-OID.
-      input: pending.map(([ref, oid]) => `${ref} ${oid} ${ref} ${done.get(ref) ?? "0".repeat(oid.length)}\n`).join(""),
+      // githooks(5), pre-push: LOCAL-REF LOCAL-OID REMOTE-REF REMOTE-OID. Of a new branch only what no other has is looked through.
+      input: pending.map(([ref, oid]) => `${ref} ${oid} ${ref} ${done.get(ref) ?? someDone ?? "0".repeat(oid.length)}\n`).join(""),
     },
   );
   const absent = new Set(`${answer.stdout}\n${answer.stderr}`.match(/^ *\(missing\) .*$/gm)).size;

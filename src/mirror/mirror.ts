@@ -78,7 +78,7 @@ async function attempt(
   try {
     for (let round = 1; ; round += 1) {
       const remote = await readBack(destination);
-      const plan = await makePlan(remote, local, { ...before, ours }, mirror, destination, options.now());
+      const plan = await makePlan(remote, local, { ...before, ours, retention }, mirror, destination, options.now());
       if (round === 1) lfs = await sendLfs(lfs, local, destination, options);
       const report = await executePlan(plan, destination);
       kept.push(...report.kept);
@@ -133,8 +133,15 @@ async function makePlan(
     url,
     call,
   );
-  const reliable = [...remote].filter(([ref]) => isMirrored(layout, ref) || isReliable(retention, ref, keepDays));
-  return planMirror({ layout, local, remote: new Map(reliable), ours, now, ...(await readAncestry(differing, local, destination)) });
+  return planMirror({
+    layout,
+    local,
+    remote,
+    ours,
+    now,
+    isReliable: (kept) => isReliable(retention, kept, keepDays),
+    ...(await readAncestry(differing, local, destination)),
+  });
 }
 
 async function sendLfs(before: LfsState, local: Tips, { url, call, layout }: Destination, options: MirrorOptions): Promise<LfsState> {

@@ -146,6 +146,25 @@ describe("exact", () => {
     expect((await m.run(mode, { reserved: ["refs/heads/points"] })).refs.every(({ action }) => action === "unchanged")).toBe(true);
   });
 
+  test("what others push while a run is at work is kept too, each tip under a name of its own", async () => {
+    using m = mirrored();
+    const a = m.bare("a");
+    await m.run(mode);
+    const old = m.amend();
+    const theirs = foreign(m, a, "refs/racing/tip", old);
+    a.git("update-ref", "-d", "refs/racing/tip");
+    const hook = join(a.path, "hooks", "pre-receive");
+    // Their push lands between our look and our push, once: the remote's own hook plays it.
+    const script = `[ -e moved ] && exit 0\ntouch moved\nunset GIT_QUARANTINE_PATH\ngit update-ref refs/heads/main ${theirs}`;
+    writeFileSync(hook, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    expect(await m.run(mode)).toMatchObject({ status: "ok", kept: [{ oid: old }, { oid: theirs }] });
+    expect(a.tips()).toEqual({
+      "refs/heads/main": m.user.git("rev-parse", "main"),
+      [`refs/holdfast/kept/${stamp}/heads/main`]: old,
+      "refs/holdfast/kept/20261121T143006Z/heads/main": theirs,
+    });
+  });
+
   test("a branch that was set back is set back there, and what stood on top is kept", async () => {
     using m = mirrored();
     const a = m.bare("a");

@@ -10,8 +10,9 @@ const kept = "refs/holdfast/kept/20261121T143005Z/heads/main";
 
 function plan(facts: Partial<MirrorFacts>) {
   const none = new Map<string, string>();
-  return planMirror({ layout, local: none, remote: none, ours: none, isAncestor: () => false, wasTip: () => false, now, ...facts });
+  return planMirror({ layout, isReliable, local: none, remote: none, ours: none, isAncestor: () => false, wasTip: () => false, now, ...facts });
 }
+const isReliable = () => true;
 const at = (oid: string, ref = main) => new Map([[ref, oid]]);
 
 test("a branch that is not there is created", () => {
@@ -37,6 +38,11 @@ test("a tip that is kept already is not kept twice", () => {
   const earlier = keptName(layout, main, new Date(0));
   const facts = { local: at("b"), remote: new Map([...at("a"), [earlier, "a"]]), ours: at("a") };
   expect(plan(facts)).toMatchObject([{ action: "rewrite", keep: { ref: earlier, isThere: true } }]);
+});
+
+test("a kept tip that may go soon, or be somebody else's to delete, is not relied on; its name stays its own", () => {
+  const facts = { local: at("b"), remote: new Map([...at("a"), [kept, "a"]]), ours: at("a"), isReliable: () => false };
+  expect(plan(facts)).toMatchObject([{ keep: { ref: "refs/holdfast/kept/20261121T143006Z/heads/main", isThere: false } }]);
 });
 
 test("a tip of unknown origin is never touched, known here or not", () => {
@@ -98,7 +104,7 @@ test("property: what is replaced or deleted is kept or contained, and was ours",
   fc.assert(
     fc.property(someFacts, ({ local, remote, ours, former }) => {
       const wasTip = (ref: string, oid: string) => former.get(ref) === oid;
-      for (const step of planMirror({ layout, local, remote, ours, isAncestor, wasTip, now })) {
+      for (const step of planMirror({ layout, local, remote, ours, isAncestor, wasTip, isReliable, now })) {
         expect(step.local).toBe(local.get(step.ref) ?? null);
         expect(step.remote).toBe(remote.get(step.ref) ?? null);
         const touches = ["create", "fast_forward", "rewrite", "delete"].includes(step.action);
@@ -114,7 +120,7 @@ test("property: what is replaced or deleted is kept or contained, and was ours",
 test("property: on a remote that is ours alone, too, what goes is kept or contained; afterwards it is as here", () => {
   fc.assert(
     fc.property(someFacts, ({ local, remote, ours }) => {
-      const steps = planMirror({ layout: exact, local, remote, ours, isAncestor, wasTip: () => false, now });
+      const steps = planMirror({ layout: exact, local, remote, ours, isAncestor, wasTip: () => false, isReliable, now });
       const after = new Map(remote);
       for (const step of steps) {
         const isContained = step.action === "fast_forward" && isAncestor(step.remote ?? "", step.local ?? "");
@@ -130,7 +136,7 @@ test("property: on a remote that is ours alone, too, what goes is kept or contai
 test("property: a plan carried out leaves nothing to do, and no ref that only the remote knows is planned", () => {
   fc.assert(
     fc.property(someFacts, ({ local, remote, ours }) => {
-      const facts = { layout, local, ours, isAncestor, wasTip: () => false, now };
+      const facts = { layout, local, ours, isAncestor, wasTip: () => false, isReliable, now };
       const first = planMirror({ ...facts, remote });
       const after = new Map(remote);
       for (const step of first) {

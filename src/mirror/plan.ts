@@ -34,8 +34,10 @@ export interface RefStep {
 export interface MirrorFacts {
   readonly layout: Layout;
   readonly local: Tips;
-  /** What the remote shows of the mirror's refs, and the kept tips that may be relied on. */
+  /** What the remote shows of the mirror's refs, kept tips included. */
   readonly remote: Tips;
+  /** Will this kept ref stand for long enough, or must the tip be kept anew? */
+  readonly isReliable: (kept: string) => boolean;
   /** What we pushed last, to this remote. */
   readonly ours: Tips;
   /** Undefined when one of them is not known here. */
@@ -54,7 +56,7 @@ export function planMirror(facts: MirrorFacts): RefStep[] {
   const keptTips = new Map<string, string>();
   for (const [kept, oid] of there) {
     const parsed = parseKept(layout, kept);
-    if (parsed !== undefined) keptTips.set(`${parsed.name} ${oid}`, kept);
+    if (parsed !== undefined && facts.isReliable(kept)) keptTips.set(`${parsed.name} ${oid}`, kept);
   }
   const alone = [...there.keys()].filter((ref) => isOursAlone(layout, ref));
   const refs = new Set([...here.keys(), ...ours.keys(), ...alone].filter((ref) => isMirrored(layout, ref)));
@@ -66,10 +68,18 @@ export function planMirror(facts: MirrorFacts): RefStep[] {
     if (action === undefined) continue;
     const isReplaced = remote !== null && (action === "rewrite" || action === "delete");
     const kept = isReplaced ? keptTips.get(`${ref} ${remote}`) : undefined;
-    const keep = isReplaced ? { ref: kept ?? keptName(layout, ref, facts.now), isThere: kept !== undefined } : null;
+    const keep = isReplaced ? { ref: kept ?? freeKeptName(ref, facts), isThere: kept !== undefined } : null;
     steps.push({ ref, action, local, remote, keep });
   }
   return steps;
+}
+
+/** Of two tips that are replaced within a second, each has a name of its own. */
+function freeKeptName(ref: string, { layout, remote, now }: MirrorFacts): string {
+  for (let at = now; ; at = new Date(at.getTime() + 1000)) {
+    const name = keptName(layout, ref, at);
+    if (!remote.has(name)) return name;
+  }
 }
 
 function decide(ref: string, local: string | null, remote: string | null, facts: MirrorFacts): RefAction | undefined {

@@ -1,6 +1,6 @@
 /** The same life of a mirror over every transport: a path, a real sshd, and git's own HTTP backend. */
 import { execFileSync } from "node:child_process";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { basename, dirname, join } from "node:path";
@@ -101,6 +101,27 @@ describe("not let in", () => {
     expect(server.requests).toHaveLength(asked);
     m.user.git("config", "credential.helper", "!f() { echo username=user; echo password=s3cret; }; f");
     expect(await m.run("a")).toMatchObject({ status: "ok" });
+  });
+
+  test("http: no program that asks is called, and a helper with windows is told not to open one", async () => {
+    using m = mirrored();
+    const bare = m.bare("a");
+    await using server = await httpServer(dirname(bare.path));
+    const [asking, helper, said] = ["asking", "helper", "said"].map((name) => join(dirname(bare.path), name)) as [string, string, string];
+    writeFileSync(asking, `#!/bin/sh\necho asked >>'${said}'\necho s3cret\n`, { mode: 0o755 });
+    const told = "$GCM_INTERACTIVE $SSH_ASKPASS_REQUIRE $(git config credential.interactive)";
+    writeFileSync(helper, `#!/bin/sh\necho "$1 ${told}" >>'${said}'\n`, { mode: 0o755 });
+    m.user.git("config", "core.askPass", asking);
+    m.user.git("config", "credential.helper", helper);
+    process.env["GIT_ASKPASS"] = asking;
+    process.env["SSH_ASKPASS"] = asking;
+    try {
+      expect(await m.run(server.url("a.git"))).toMatchObject({ status: "unauthorized" });
+    } finally {
+      delete process.env["GIT_ASKPASS"];
+      delete process.env["SSH_ASKPASS"];
+    }
+    expect(readFileSync(said, "utf8")).toBe("get never never false\n");
   });
 
   test.skipIf(!hasSsh)("ssh: a key that is not accepted, a host that is not known, and a host that changed its key", async () => {

@@ -1,5 +1,5 @@
 /** With the real git-lfs: what a mirror lacks of LFS objects is sent, or it is said. */
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
@@ -28,6 +28,13 @@ function commitLarge(m: Mirrored, name: string): string {
   return /oid sha256:(\w+)/.exec(m.user.git("cat-file", "blob", `HEAD:${name}`))?.[1] ?? "";
 }
 
+/** All that git-lfs has in the user's repository, with the time of its last change. Without `tmp`, which it makes anew wherever it starts. */
+function lfsFolder(m: Mirrored): string[] {
+  const root = join(m.user.path, ".git", "lfs");
+  const names = ["", ...(readdirSync(root, { recursive: true }) as string[])];
+  return names.map((name) => `${name} ${statSync(join(root, name)).mtimeMs}`).sort();
+}
+
 /** Names of the LFS objects below a git directory. */
 function lfsObjects(gitDir: string): string[] {
   const root = join(gitDir, "lfs", "objects");
@@ -47,11 +54,12 @@ describe.skipIf(!hasLfs)("LFS objects", () => {
       const second = commitLarge(m, "b.bin");
       m.user.write("staged.bin", "never committed");
       m.user.git("add", "staged.bin");
-      const before = readdirSync(join(m.user.path, ".git", "lfs"), { recursive: true }).sort();
+      rmSync(join(m.user.path, ".git", "lfs", "tmp"), { recursive: true });
+      const before = lfsFolder(m);
       const url = kind === "path" ? "a" : pathToFileURL(a.path).href;
       expect(await m.run(url)).toMatchObject({ status: "ok", notes: [] });
       expect(lfsObjects(a.path).sort()).toEqual([first, second].sort());
-      expect(readdirSync(join(m.user.path, ".git", "lfs"), { recursive: true }).sort()).toEqual(before);
+      expect(lfsFolder(m)).toEqual(before);
 
       rmSync(join(a.path, "lfs"), { recursive: true });
       m.user.git("switch", "-q", "-c", "topic");
@@ -94,13 +102,29 @@ describe.skipIf(!hasLfs)("LFS objects", () => {
     expect(lfsObjects(a.path)).toHaveLength(2);
   });
 
+  test("reach a host with LFS over http; nothing of the user's changes", async () => {
+    using m = mirrored();
+    const a = m.bare("a");
+    await using server = await httpServer(dirname(a.path), { hasLfs: true });
+    useLfs(m);
+    const oid = commitLarge(m, "a.bin");
+    rmSync(join(m.user.path, ".git", "lfs", "tmp"), { recursive: true });
+    const before = lfsFolder(m);
+    expect(await m.run(server.url("a.git", "user"))).toMatchObject({ status: "ok", notes: [] });
+    expect(lfsObjects(a.path)).toEqual([oid]);
+    expect(lfsFolder(m)).toEqual(before);
+  });
+
   test("over http to a host without LFS are a note, and so are those of a central LFS server, which is not written to", async () => {
     using m = mirrored();
     const a = m.bare("a");
     await using server = await httpServer(dirname(a.path));
     useLfs(m);
     commitLarge(m, "a.bin");
+    rmSync(join(m.user.path, ".git", "lfs", "tmp"), { recursive: true });
+    const before = lfsFolder(m);
     expect(await m.run(server.url("a.git", "user"))).toMatchObject({ status: "ok", notes: [expect.stringContaining("the remote has no LFS")] });
+    expect(lfsFolder(m)).toEqual(before);
     expect(a.tips()).toEqual(m.tips());
     expect(server.requests.some((request) => request.includes("/info/lfs/objects/batch"))).toBe(true);
 

@@ -1,7 +1,9 @@
 /** Git over HTTP on loopback: git's own `http-backend` behind basic authentication. (git-http-backend(1)) */
 import { execFileSync, spawn } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { join } from "node:path";
+import { buffer } from "node:stream/consumers";
 
 export interface HttpServer extends AsyncDisposable {
   /** `user` may write, `reader` may read only (403), a stranger or nobody is asked for a password (401). */
@@ -12,13 +14,18 @@ export interface HttpServer extends AsyncDisposable {
 
 const password = "s3cret";
 
-/** Serves the bare repositories of `root`. Git commands that talk to it must not block this process: no `execFileSync`. */
-export async function httpServer(root: string): Promise<HttpServer> {
+/**
+ * Serves the bare repositories of `root`, with `hasLfs` their LFS objects too. Git commands that talk to it must not block this
+ * process: no `execFileSync`.
+ */
+export async function httpServer(root: string, { hasLfs = false } = {}): Promise<HttpServer> {
   const backend = join(execFileSync("git", ["--exec-path"], { encoding: "utf8" }).trim(), "git-http-backend");
   const requests: string[] = [];
   const server = createServer((request, response) => {
     requests.push(`${request.method} ${request.url}`);
-    answer(request, response, root, backend);
+    const isLfs = request.url?.includes("/info/lfs/") === true;
+    if (isLfs && hasLfs) void answerLfs(request, response, root);
+    else answer(request, response, root, backend);
   });
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
   const address = server.address();
@@ -73,6 +80,23 @@ function answer(request: IncomingMessage, response: ServerResponse, root: string
     const { Status: status = cut === -1 ? "500" : "200", ...others } = headers;
     end(response, Number.parseInt(status, 10), others, output.subarray(cut + 4));
   });
+}
+
+/** The batch call and basic uploads, to where git-lfs itself keeps objects. (git-lfs, docs/api/batch.md) */
+async function answerLfs(request: IncomingMessage, response: ServerResponse, root: string): Promise<void> {
+  const body = await buffer(request);
+  const [, name = "", oid = ""] = /^\/([^/]+)\/info\/lfs\/(?:objects\/(\w{64})$)?/.exec(request.url ?? "") ?? [];
+  if (request.method === "PUT") {
+    const folder = join(root, name, "lfs", "objects", oid.slice(0, 2), oid.slice(2, 4));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, oid), body);
+    return end(response, 200);
+  }
+  const { objects } = JSON.parse(body.toString("utf8")) as { objects: { oid: string; size: number }[] };
+  const address = `http://${request.headers.host}/${name}/info/lfs/objects`;
+  const wanted = objects.map((object) => ({ ...object, authenticated: true, actions: { upload: { href: `${address}/${object.oid}` } } }));
+  const answered = Buffer.from(JSON.stringify({ transfer: "basic", objects: wanted }));
+  end(response, 200, { "Content-Type": "application/vnd.git-lfs+json" }, answered);
 }
 
 function end(response: ServerResponse, status: number, headers: Record<string, string> = {}, body: Buffer = Buffer.alloc(0)): void {

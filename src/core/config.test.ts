@@ -100,6 +100,7 @@ describe("a mistake in backup.yaml", () => {
     ["an empty pattern", 'exclude:\n  - ""\n', ["2: exclude should hold texts"]],
     ["mirrors that hold a list", "mirrors:\n  - origin\n  - [b]\n", ["3: a mirror is a remote's name, a URL or a path, or has `remote:`"]],
     ["a mirror without a remote", "mirrors:\n  - origin\n  - mode: exact\n", ["3: a mirror needs `remote:`"]],
+    ["a mirror twice", "mirrors:\n  - origin\n  - {remote: origin, mode: exact}\n", ["3: two mirrors are origin"]],
     ["a mode of another name", "mirrors:\n  - remote: a\n    mode: exat\n", ['3: unknown mode "exat"; did you mean exact?']],
     ["days that are none", "mirrors:\n  - remote: a\n    keep_days: 0\n", ["3: keep_days should be a number of days, or forever"]],
     ["a ref that is a branch's short name", "stores:\n  - name: a\n    url: branch:o\n    ref: backup\n", [/^4: ref should be a whole name/]],
@@ -231,7 +232,7 @@ describe("writeConfig", () => {
   });
   const configs: fc.Arbitrary<Config> = fc.record({
     stores: fc.uniqueArray(store, { selector: (each) => each.name, maxLength: 4 }),
-    mirrors: fc.array(fc.oneof(line.map(mirrorOf), mirror), { maxLength: 4 }),
+    mirrors: fc.uniqueArray(fc.oneof(line.map(mirrorOf), mirror), { selector: (each) => each.remote, maxLength: 4 }),
     include: fc.array(line, { maxLength: 4 }),
     exclude: fc.array(line, { maxLength: 4 }),
   });

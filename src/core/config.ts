@@ -161,10 +161,12 @@ function readStore(item: Node, complain: Complain): StoreConfig | undefined {
 function readMirrors(node: Node | null, complain: Complain): MirrorConfig[] {
   const mirrors: MirrorConfig[] = [];
   for (const item of readItems(node, "mirrors should be a list", complain)) {
-    const mirror = isMap(item) ? readMirror(item, complain) : undefined;
-    if (mirror !== undefined) mirrors.push(mirror);
-    else if (isScalar(item) && typeof item.value === "string" && item.value !== "") mirrors.push(mirrorOf(item.value));
-    else if (!isMap(item)) complain(item, "a mirror is a remote's name, a URL or a path, or has `remote:`");
+    const text = isScalar(item) && typeof item.value === "string" && item.value !== "" ? item.value : undefined;
+    const mirror = isMap(item) ? readMirror(item, complain) : text === undefined ? undefined : mirrorOf(text);
+    if (mirror === undefined && !isMap(item)) complain(item, "a mirror is a remote's name, a URL or a path, or has `remote:`");
+    if (mirror === undefined) continue;
+    if (mirrors.some(({ remote }) => remote === mirror.remote)) complain(item, `two mirrors are ${mirror.remote}`);
+    mirrors.push(mirror);
   }
   return mirrors;
 }

@@ -23,6 +23,8 @@ const fixed = {
   GIT_OPTIONAL_LOCKS: "0",
   GIT_ASKPASS: "false",
   SSH_ASKPASS: "false",
+  SSH_ASKPASS_REQUIRE: "never",
+  GCM_INTERACTIVE: "never",
   GIT_NO_LAZY_FETCH: "1",
   [activeVariable]: "1",
 };

@@ -31,6 +31,8 @@ export interface RemoteCall {
   readonly cwd: string;
   /** Added to the scrubbed environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** For git's standard input; else it is empty. */
+  readonly input?: string;
   /** The caller's. When it aborts the call throws `interrupted`. */
   readonly signal?: AbortSignal;
   /** The end of this call, whatever it is doing. */
@@ -58,7 +60,10 @@ export async function talk(args: readonly string[], call: RemoteCall): Promise<R
   throwIfInterrupted(call.signal);
   const env = gitEnvironment(process.env, { ...(await sshEnvironment(call)), ...call.env });
   // A group of its own, so that all of it can be ended; it has no terminal then, where ssh would look for a password.
-  const child = spawn("git", [...quiet, ...args], { cwd: call.cwd, env, stdio: ["ignore", "pipe", "pipe"], detached: hasGroups, windowsHide: true });
+  const child = spawn("git", [...quiet, ...args], { cwd: call.cwd, env, stdio: ["pipe", "pipe", "pipe"], detached: hasGroups, windowsHide: true });
+  // git may end without having read it all: its exit code tells, not EPIPE.
+  child.stdin.on("error", () => undefined);
+  child.stdin.end(call.input);
   const ending = new Ending(child, call);
   const output = read(child, () => ending.heard());
   try {
@@ -113,6 +118,8 @@ export function parsePushed(text: string): Map<string, PushedRef> {
 const quiet = [
   "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
   "-c", "protocol.ext.allow=never", "-c", "core.quotePath=false",
+  // Never a question: not on a terminal (there is none), not in a window that a helper opens. (git-config(1), credential.interactive)
+  "-c", "credential.interactive=false",
 ]; // biome-ignore format: pairs
 
 const hasGroups = process.platform !== "win32";

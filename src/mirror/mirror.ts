@@ -1,127 +1,51 @@
 /**
- * The mirror: all branches and tags of a repository on several git remotes, after every commit.
+ * The mirror: the refs of a repository on several git remotes, after every commit.
  *
  * Words: a *mirror* is a git remote that gets refs; *ours* is what we pushed to it last; a *kept* tip is an old one
  * that stands under a dated ref; an *outcome* is what became of one remote. Remotes run side by side, one never waits
  * for another, and each gives an outcome, never an exception. Nothing of the user's repository is written.
  */
-import { BackupError, describeError } from "../core/errors.ts";
-import { listRemotes, pushUrls, type RemoteCall, readLocalTips } from "../git/porcelain.ts";
-import type { Repository } from "../git/repository.ts";
+import type { MirrorConfig } from "../core/config.ts";
+import { describeError } from "../core/errors.ts";
 import { withoutCredentials } from "../git/run.ts";
-import { fetchTips, formerTips, isAncestor, knownObjects, openObjects } from "./objects.ts";
+import { readAncestry } from "./ancestry.ts";
+import { isMirrored, isOursAlone, nameHere, type Tips, tipsThere } from "./layout.ts";
+import { type LfsState, pushLfs } from "./lfs.ts";
+import { fetchTips, knownObjects, mirrorGitDir } from "./objects.ts";
 import type { KeptTip, MirrorOutcome, MirrorStatus, RefOutcome } from "./outcome.ts";
 import { planMirror, type RefStep } from "./plan.ts";
-import { executePlan, MirrorFailure, readBack } from "./push.ts";
+import { type Destination, deleteKept, executePlan, MirrorFailure, readBack } from "./push.ts";
 import { type MirrorState, readState, retryDelayMs, stateFile, writeState } from "./queue.ts";
-import { isTag, mirrored, type Tips } from "./refs.ts";
+import { isReliable, pass, planExpiry, type Retention, remember } from "./retention.ts";
+import { all, type Context, destinationOf, failureOf, type MirrorOptions, observe, type Target, unknownRemote } from "./targets.ts";
 
-export type MirrorEvent =
-  | { readonly kind: "mirror_started"; readonly remote: string; readonly url: string }
-  | { readonly kind: "mirror_done"; readonly outcome: MirrorOutcome };
-
-export interface MirrorOptions {
-  readonly repository: Repository;
-  /** Names of remotes, URLs or paths. A remote with several push URLs gives several outcomes. */
-  readonly remotes: readonly string[];
-  /** Holdfast's own folder; `mirror.git` and `mirrors/` are made in it. */
-  readonly stateDir: string;
-  readonly now: () => Date;
-  /** In [0, 1). */
-  readonly random: () => number;
-  /** Try remotes again whose time has not come yet. */
-  readonly force?: boolean;
-  /** The end of each remote's run. Without it, a minute of silence from git ends it. */
-  readonly timeoutMs?: number;
-  readonly silenceMs?: number;
-  readonly signal?: AbortSignal;
-  readonly onEvent?: (event: MirrorEvent) => void;
-}
-
-/** Outcomes in the order of `remotes`. Throws only `interrupted`, and when the repository itself cannot be read. */
+/** Outcomes in the order of the mirrors. Throws only `interrupted`, and when the repository itself cannot be read. */
 export async function mirrorAll(options: MirrorOptions): Promise<MirrorOutcome[]> {
   const context = await observe(options);
   return all(context.targets.map((target) => mirrorOne(target, context, options)));
 }
 
-export type CheckState =
-  | "same"
-  /** The next run brings it up to date. */
-  | "behind"
-  | "missing"
-  | "ahead"
-  /** Holds commits that are not here; whether on top of ours is not known without fetching them. */
-  | "foreign";
-
-export interface MirrorCheck {
-  readonly remote: string;
-  readonly url: string;
-  /** `differs` when any ref is not the same. */
-  readonly status: "same" | "differs" | "unreachable";
-  readonly refs: readonly { readonly ref: string; readonly state: CheckState; readonly local: string | null; readonly remote: string | null }[];
-  readonly message?: string;
-  readonly hint?: string;
-  readonly at: Date;
-}
-
-/** Reads the tips of each remote and compares; changes nothing anywhere, and waits for no backoff. */
-export async function checkMirrors(options: MirrorOptions): Promise<MirrorCheck[]> {
-  const context = await observe(options);
-  return all(context.targets.map((target) => checkOne(target, context, options)));
-}
-
-/** Waits for every one before it throws, so that nothing goes on behind the caller's back. */
-async function all<T>(running: readonly Promise<T>[]): Promise<T[]> {
-  await Promise.allSettled(running);
-  return Promise.all(running);
-}
-
-interface Target {
-  readonly remote: string;
-  /** Null when `remote` names nothing. */
-  readonly url: string | null;
-}
-
-interface Context {
-  readonly cwd: string;
-  readonly env: Readonly<Record<string, string>>;
-  readonly local: Tips;
-  readonly targets: readonly Target[];
-}
-
-async function observe(options: MirrorOptions): Promise<Context> {
-  const { repository, stateDir } = options;
-  const cwd = repository.worktrees[0]?.root ?? repository.commonDir;
-  const [env, local, configured] = await Promise.all([openObjects(repository, stateDir), readLocalTips(cwd, mirrored), listRemotes(cwd)]);
-  const targets: Target[] = [];
-  for (const remote of new Set(options.remotes)) {
-    const urls = configured.includes(remote) ? await pushUrls(cwd, remote) : isAddress(remote) ? [remote] : [null];
-    for (const url of new Set(urls)) targets.push({ remote: withoutCredentials(remote), url });
-  }
-  return { cwd, env, local, targets };
-}
-
-/** Something that git takes as a URL or a path, and not for an option. */
-function isAddress(remote: string): boolean {
-  return /[/\\:]/.test(remote) && !remote.startsWith("-");
-}
-
-async function mirrorOne({ remote, url }: Target, context: Context, options: MirrorOptions): Promise<MirrorOutcome> {
-  if (url === null) return unknownRemote(remote, options.now());
+async function mirrorOne({ mirror, remote, url }: Target, context: Context, options: MirrorOptions): Promise<MirrorOutcome> {
+  const base = { remote, url: withoutCredentials(url ?? "") };
+  if (url === null) return { ...base, ...unknownRemote(remote), refs: [], kept: [], expired: [], notes: [], at: options.now() };
   const file = stateFile(options.stateDir, remote, url);
-  const state = await readState(file);
-  if (options.force !== true && state.nextAttemptAt !== null && options.now() < state.nextAttemptAt && state.outcome !== null) return state.outcome;
-  const base = { remote, url: withoutCredentials(url) };
+  const before = await readState(file);
+  if (options.force !== true && before.nextAttemptAt !== null && options.now() < before.nextAttemptAt && before.outcome !== null) {
+    return before.outcome;
+  }
   options.onEvent?.({ kind: "mirror_started", ...base });
-  const attempted = await attempt(base, url, state.ours, context, options);
-  const next = nextState(state, attempted.outcome, attempted.ours, options);
-  const outcome = await remember(file, next);
-  options.onEvent?.({ kind: "mirror_done", outcome });
-  return outcome;
+  const machine = before.machine ?? options.machine;
+  const retention = pass(before.retention, options.now(), mirror.keepDays);
+  const destination = destinationOf(mirror, url, machine, context, options);
+  const attempted = await attempt({ ...before, machine, retention }, mirror, destination, context, options);
+  const outcome: MirrorOutcome = { ...base, ...attempted.result, at: options.now() };
+  const told = await save(file, withOutcome(attempted.state, outcome, options));
+  options.onEvent?.({ kind: "mirror_done", outcome: told });
+  return told;
 }
 
 /** What was pushed is pushed, also where it cannot be written down; the outcome says so, and the other remotes go on. */
-async function remember(file: string, state: MirrorState & { readonly outcome: MirrorOutcome }): Promise<MirrorOutcome> {
+async function save(file: string, state: MirrorState & { readonly outcome: MirrorOutcome }): Promise<MirrorOutcome> {
   const { outcome } = state;
   try {
     await writeState(file, state);
@@ -133,36 +57,52 @@ async function remember(file: string, state: MirrorState & { readonly outcome: M
 }
 
 interface Attempt {
-  readonly outcome: MirrorOutcome;
-  readonly ours: Tips;
+  readonly result: Omit<MirrorOutcome, "remote" | "url" | "at">;
+  readonly state: MirrorState;
 }
 
 /** Two rounds at most: when the remote moved under the first, the second plans anew. */
 async function attempt(
-  base: { remote: string; url: string },
-  url: string,
-  oursBefore: Tips,
+  before: MirrorState,
+  mirror: MirrorConfig,
+  destination: Destination,
   context: Context,
   options: MirrorOptions,
 ): Promise<Attempt> {
-  const call = callFor(context, options);
+  const { layout } = destination;
+  const local = tipsThere(layout, context.here);
   const kept: KeptTip[] = [];
-  let ours = oursBefore;
+  let { ours, lfs, retention } = before;
   let earlier: readonly RefOutcome[] = [];
+  const here = <T extends { readonly ref: string }>(items: readonly T[]): T[] => items.map((item) => ({ ...item, ref: nameHere(layout, item.ref) }));
   try {
     for (let round = 1; ; round += 1) {
-      const plan = await makePlan(url, ours, context.local, call, options.now());
-      const report = await executePlan(plan, url, call);
+      const remote = await readBack(destination);
+      const plan = await makePlan(remote, local, { ...before, ours, retention }, mirror, destination, options.now());
+      if (round === 1) lfs = await sendLfs(lfs, local, destination, options);
+      const report = await executePlan(plan, destination);
       kept.push(...report.kept);
       ours = nowOurs(ours, report.refs);
+      const tips = report.tips ?? remote;
+      retention = remember(retention, layout, tips, report.kept);
       const refs = withEarlier(report.refs, earlier);
-      if (!report.isStale || round === 2)
-        return { outcome: { ...base, ...summarize(refs, base.remote, report.hint), refs, kept, at: options.now() }, ours };
       earlier = report.refs;
+      if (report.isStale && round === 1) continue;
+      const summary = summarize(refs, mirror, destination, report.hint);
+      const { expired, note } = summary.status === "ok" ? await expire(retention, tips, mirror, destination, options) : nothingExpired;
+      const notes = [lfs.note, note].filter((text) => text !== null);
+      return {
+        result: { ...summary, refs: here(refs), kept: here(kept), expired: here(expired), notes },
+        state: { ...before, ours, lfs, retention },
+      };
     }
   } catch (error) {
     if (options.signal?.aborted === true) throw error;
-    return { outcome: { ...base, ...failureOf(error), refs: earlier, kept, at: options.now() }, ours };
+    const notes = lfs.note === null ? [] : [lfs.note];
+    return {
+      result: { ...failureOf(error), refs: here(earlier), kept: here(kept), expired: [], notes },
+      state: { ...before, ours, lfs, retention },
+    };
   }
 }
 
@@ -172,9 +112,18 @@ function withEarlier(refs: readonly RefOutcome[], earlier: readonly RefOutcome[]
   return refs.map((outcome) => (outcome.action === "unchanged" ? (done.get(outcome.ref) ?? outcome) : outcome));
 }
 
-async function makePlan(url: string, ours: Tips, local: Tips, call: RemoteCall, now: Date): Promise<RefStep[]> {
-  const remote = await readBack(url, call);
-  const differing = [...remote].filter(([ref, oid]) => (local.has(ref) || ours.has(ref)) && local.get(ref) !== oid);
+/** Brings unknown tips that may be replaced here first, so that they can be kept. */
+async function makePlan(
+  remote: Tips,
+  local: Tips,
+  { ours, retention }: MirrorState,
+  { keepDays }: MirrorConfig,
+  destination: Destination,
+  now: Date,
+): Promise<RefStep[]> {
+  const { url, call, layout } = destination;
+  const concerns = (ref: string): boolean => local.has(ref) || ours.has(ref) || isOursAlone(layout, ref);
+  const differing = [...remote].filter(([ref, oid]) => isMirrored(layout, ref) && concerns(ref) && local.get(ref) !== oid);
   const known = await knownObjects(
     differing.map(([, oid]) => oid),
     call,
@@ -184,36 +133,36 @@ async function makePlan(url: string, ours: Tips, local: Tips, call: RemoteCall, 
     url,
     call,
   );
-  return planMirror({ local, remote, ours, now, ...(await readAncestry(differing, local, call)) });
+  return planMirror({
+    layout,
+    local,
+    remote,
+    ours,
+    now,
+    isReliable: (kept) => isReliable(retention, kept, keepDays),
+    ...(await readAncestry(differing, local, destination)),
+  });
 }
 
-/** Answers beforehand what the plan may ask: it is pure. */
-async function readAncestry(
-  differing: readonly [string, string][],
-  local: Tips,
-  call: RemoteCall,
-): Promise<{
-  isAncestor: (ancestor: string, descendant: string) => boolean | undefined;
-  wasTip: (ref: string, oid: string) => boolean;
-}> {
-  const ancestry = new Map<string, boolean | undefined>();
-  const former = new Map<string, Set<string>>();
-  for (const [ref, theirs] of differing) {
-    const mine = local.get(ref);
-    if (mine === undefined || isTag(ref)) continue;
-    const isForward = await isAncestor(theirs, mine, call);
-    ancestry.set(`${theirs} ${mine}`, isForward);
-    if (isForward === true) continue;
-    ancestry.set(`${mine} ${theirs}`, await isAncestor(mine, theirs, call));
-    former.set(ref, await formerTips(ref, call));
-  }
-  return {
-    isAncestor: (ancestor, descendant) => ancestry.get(`${ancestor} ${descendant}`),
-    wasTip: (ref, oid) => former.get(ref)?.has(oid) === true,
-  };
+async function sendLfs(before: LfsState, local: Tips, { url, call, layout }: Destination, options: MirrorOptions): Promise<LfsState> {
+  return pushLfs(before, {
+    repository: options.repository,
+    gitDir: mirrorGitDir(options.stateDir),
+    tips: new Map([...local].map(([ref, oid]) => [nameHere(layout, ref), oid])),
+    url,
+    call,
+    now: options.now(),
+    isForced: options.force === true,
+    delayMs: (failures) => retryDelayMs(failures, options.random()),
+  });
 }
 
-function summarize(refs: readonly RefOutcome[], remote: string, hint: string | undefined): { status: MirrorStatus; message?: string; hint?: string } {
+function summarize(
+  refs: readonly RefOutcome[],
+  { remote, mode }: MirrorConfig,
+  { url, layout }: Destination,
+  hint: string | undefined,
+): { status: MirrorStatus; message?: string; hint?: string } {
   const rejected = refs.filter((ref) => ref.status === "rejected");
   const behind = refs.filter((ref) => ref.status === "behind");
   const [first] = [...rejected, ...behind];
@@ -221,8 +170,32 @@ function summarize(refs: readonly RefOutcome[], remote: string, hint: string | u
   const others = rejected.length + behind.length - 1;
   const message = `${first.ref}: ${first.note ?? first.status}${others === 0 ? "" : ` (and ${others} more)`}`;
   if (rejected.length > 0) return { status: "rejected", message, ...(hint === undefined ? {} : { hint }) };
-  const branch = first.ref.replace(/^refs\/heads\//, "");
-  return { status: "behind", message, hint: `git fetch ${remote} && git merge ${remote}/${branch}` };
+  const shown = withoutCredentials(remote);
+  if (first.action === "spared") return { status: "behind", message, hint: `git fetch ${shown} "refs/heads/*:refs/heads/*"` };
+  if (mode === "namespaced")
+    return { status: "behind", message, hint: `git fetch ${withoutCredentials(url)} ${first.ref}   (does another machine of this name push there?)` };
+  const branch = nameHere(layout, first.ref).replace(/^refs\/heads\//, "");
+  return { status: "behind", message, hint: `git fetch ${shown} && git merge ${shown}/${branch}` };
+}
+
+const nothingExpired = { expired: [], note: null };
+
+/** A remote that does not let its old tips go is whole all the same. */
+async function expire(
+  retention: Retention,
+  tips: Tips,
+  { keepDays }: MirrorConfig,
+  destination: Destination,
+  options: MirrorOptions,
+): Promise<{ expired: readonly KeptTip[]; note: string | null }> {
+  const due = planExpiry(retention, destination.layout, tips, keepDays, options.now());
+  try {
+    const { deleted, refusal } = await deleteKept(due, destination);
+    return { expired: deleted, note: refusal === undefined ? null : `old kept tips could not be deleted: ${refusal}` };
+  } catch (error) {
+    if (!(error instanceof MirrorFailure)) throw error;
+    return { expired: [], note: `old kept tips could not be deleted: ${error.message}` };
+  }
 }
 
 /** What we put there and saw there. What merely happens to be equal is not ours to delete later. */
@@ -236,59 +209,12 @@ function nowOurs(ours: Tips, refs: readonly RefOutcome[]): Tips {
   return next;
 }
 
-function nextState(state: MirrorState, last: MirrorOutcome, ours: Tips, options: MirrorOptions): MirrorState & { readonly outcome: MirrorOutcome } {
+function withOutcome(state: MirrorState, last: MirrorOutcome, options: MirrorOptions): MirrorState & { readonly outcome: MirrorOutcome } {
   const lastOkAt = last.status === "ok" ? last.at : state.lastOkAt;
-  if (last.status !== "unreachable") return { outcome: last, ours, failures: 0, nextAttemptAt: null, lastOkAt };
+  // One that does not let us in is not asked at every commit either: hosts lock out who tries too often.
+  const isAnswered = last.status !== "unreachable" && last.status !== "unauthorized";
+  if (isAnswered) return { ...state, outcome: last, failures: 0, nextAttemptAt: null, lastOkAt };
   const failures = state.failures + 1;
   const nextAttemptAt = new Date(last.at.getTime() + retryDelayMs(failures, options.random()));
-  return { outcome: { ...last, nextAttemptAt }, ours, failures, nextAttemptAt, lastOkAt };
-}
-
-async function checkOne({ remote, url }: Target, context: Context, options: MirrorOptions): Promise<MirrorCheck> {
-  const at = options.now();
-  if (url === null) return { ...unknownRemote(remote, at), status: "unreachable", refs: [] };
-  const base = { remote, url: withoutCredentials(url), at };
-  const call = callFor(context, options);
-  try {
-    const { ours } = await readState(stateFile(options.stateDir, remote, url));
-    const tips = await readBack(url, call);
-    const differing = [...tips].filter(([ref, oid]) => context.local.has(ref) && context.local.get(ref) !== oid);
-    const plan = planMirror({ local: context.local, remote: tips, ours, now: at, ...(await readAncestry(differing, context.local, call)) });
-    const refs = plan.map((step) => ({ ref: step.ref, state: checkStates[step.action], local: step.local, remote: step.remote }));
-    return { ...base, status: refs.every((ref) => ref.state === "same") ? "same" : "differs", refs };
-  } catch (error) {
-    if (options.signal?.aborted === true) throw error;
-    return { ...base, ...failureOf(error), status: "unreachable", refs: [] };
-  }
-}
-
-const checkStates = {
-  create: "missing",
-  fast_forward: "behind",
-  rewrite: "behind",
-  /** Deleted here, not yet there. */
-  delete: "ahead",
-  unchanged: "same",
-  ahead: "ahead",
-  foreign: "foreign",
-} as const satisfies Record<RefStep["action"], CheckState>;
-
-function callFor(context: Context, { timeoutMs, silenceMs, signal }: MirrorOptions): RemoteCall {
-  return {
-    cwd: context.cwd,
-    env: context.env,
-    ...(timeoutMs === undefined ? {} : { deadline: AbortSignal.timeout(timeoutMs) }),
-    ...(silenceMs === undefined ? {} : { silenceMs }),
-    ...(signal === undefined ? {} : { signal }),
-  };
-}
-
-function failureOf(error: unknown): { status: "rejected" | "unreachable"; message: string; hint: string } {
-  if (error instanceof MirrorFailure) return error.failure;
-  if (error instanceof BackupError) return { status: "unreachable", message: error.message, hint: error.hint };
-  return { status: "unreachable", message: describeError(error), hint: "holdfast doctor" };
-}
-
-function unknownRemote(remote: string, at: Date): MirrorOutcome {
-  return { remote, url: "", status: "unreachable", refs: [], kept: [], message: `there is no remote ${remote}`, hint: "git remote -v", at };
+  return { ...state, outcome: { ...last, nextAttemptAt }, failures, nextAttemptAt, lastOkAt };
 }

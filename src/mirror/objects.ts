@@ -9,9 +9,13 @@ import { type RemoteCall, talk } from "../git/porcelain.ts";
 import type { Repository } from "../git/repository.ts";
 import { git } from "../git/run.ts";
 
+export function mirrorGitDir(stateDir: string): string {
+  return join(stateDir, "mirror.git");
+}
+
 /** Makes it where it is missing. Gives the variables that every git call of a mirror run carries. */
 export async function openObjects(repository: Repository, stateDir: string): Promise<Record<string, string>> {
-  const gitDir = join(stateDir, "mirror.git");
+  const gitDir = mirrorGitDir(stateDir);
   const objects = join(gitDir, "objects");
   const alternates = join(objects, "info", "alternates");
   const borrowed = `${join(repository.commonDir, "objects")}\n`;
@@ -20,7 +24,8 @@ export async function openObjects(repository: Repository, stateDir: string): Pro
     await mkdir(join(objects, "info"), { recursive: true });
     await writeFile(alternates, borrowed);
   }
-  return { GIT_OBJECT_DIRECTORY: objects };
+  // A replace ref would show an ancestor that is none, and what a push overwrites would not be kept.
+  return { GIT_OBJECT_DIRECTORY: objects, GIT_NO_REPLACE_OBJECTS: "1" };
 }
 
 /** Which of `oids` are known here. */
@@ -34,7 +39,8 @@ export async function knownObjects(oids: readonly string[], call: RemoteCall): P
 /** Brings what stands at `refs` of `url` here; writes no ref. A remote that does not give them is not an error: they stay unknown. */
 export async function fetchTips(refs: readonly string[], url: string, call: RemoteCall): Promise<void> {
   if (refs.length === 0) return;
-  await talk(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--progress", "--", url, ...refs], call);
+  const flags = ["--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no", "--progress", "--stdin"];
+  await talk(["fetch", ...flags, "--", url], { ...call, input: `${refs.join("\n")}\n` });
 }
 
 /** Undefined when one of them is not known here. */

@@ -12,9 +12,6 @@ test.each([
     "ssh: Could not resolve hostname h: Temporary failure in name resolution\nfatal: Could not read from remote repository.",
     "the host was not found",
   ],
-  ["git@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.", "not let in"],
-  ["fatal: could not read Username for 'https://git.example': terminal prompts disabled", "not let in"],
-  ["Host key verification failed.\nfatal: Could not read from remote repository.", "key is not known"],
   ["ssh: connect to host h port 22: Connection timed out\nfatal: Could not read from remote repository.", "the connection failed"],
   ["fatal: '/gone' does not appear to be a git repository\nfatal: Could not read from remote repository.", "there is no repository"],
   ["remote: Repository not found.\nfatal: repository 'https://git.example/x.git/' not found", "there is no repository"],
@@ -23,6 +20,29 @@ test.each([
   expect(failure.status).toBe("unreachable");
   expect(failure.message).toContain(says);
   expect(JSON.stringify(failure)).not.toContain("s3cret");
+});
+
+test.each([
+  ["git@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.", /no ssh key/, /ssh-add/],
+  ["Host key verification failed.\nfatal: Could not read from remote repository.", /key is not known/, /known_hosts/],
+  ["@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.", /another key/, /ssh-keygen -R git\.example /],
+  ["fatal: could not read Username for 'https://git.example': terminal prompts disabled", /user name and password/, /credential\.helper/],
+  ["fatal: Authentication failed for 'https://git.example/x.git/'", /user name and password/, /credential\.helper/],
+  ["fatal: unable to access 'https://git.example/x.git/': The requested URL returned error: 403", /not to write/, /right to push/],
+  ["ERROR: The key you are authenticating with has been marked as read only.\nfatal: Could not read", /not to write/, /right to push/],
+  ["remote: Permission to o/r.git denied to me.\nfatal: unable to access: The requested URL returned error: 403", /not to write/, /right to push/],
+])("%s: not let in, with what to do", (stderr, says, hint) => {
+  const failure = explainFailure(answer(stderr), url);
+  expect(failure).toMatchObject({ status: "unauthorized", message: expect.stringMatching(says), hint: expect.stringMatching(hint) });
+  expect(JSON.stringify(failure)).not.toContain("s3cret");
+});
+
+test.each([
+  ["ssh://git@git.example:2222/x.git", '"[git.example]:2222"'],
+  ["git@git.example:me/x.git", "git.example"],
+  ["ssh://git.example/x.git", "git.example"],
+])("the key of %s is looked up as %s", (address, host) => {
+  expect(explainFailure(answer("REMOTE HOST IDENTIFICATION HAS CHANGED"), address).hint).toContain(`ssh-keygen -R ${host} `);
 });
 
 test("time that ran out, and words that nobody foresaw, are said", () => {
@@ -57,4 +77,13 @@ test("a rejection carries the words of the remote's hook", () => {
   expect(note).toContain("pre-receive hook declined");
   expect(note).toContain("GH006");
   expect(hint).toContain("allow force-pushes");
+});
+
+test.each([
+  ["deletion of the current branch prohibited", "symbolic-ref HEAD"],
+  ["deny updating a hidden ref", "branches-and-tags"],
+  ["non-fast-forward", "allow force-pushes"],
+  ["hook declined", "ask the remote's owner"],
+])("refused because of %j: %s", (reason, hint) => {
+  expect(explainRejection("refs/heads/x", { isOk: false, reason }, "").hint).toContain(hint);
 });

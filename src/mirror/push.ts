@@ -6,13 +6,22 @@
  */
 import { BackupError } from "../core/errors.ts";
 import { type PushedRef, parsePushed, type RemoteAnswer, type RemoteCall, readRemoteTips, talk } from "../git/porcelain.ts";
-import { explainFailure, explainRejection, type KeptTip, type RefOutcome } from "./outcome.ts";
+import { isMirrored, type Layout, parseKept, patternsThere, type Tips } from "./layout.ts";
+import { explainFailure, explainRejection, type Failure, type KeptTip, type RefOutcome } from "./outcome.ts";
 import type { RefStep } from "./plan.ts";
-import { remotePatterns, type Tips } from "./refs.ts";
+
+/** One remote, as a run sees it. */
+export interface Destination {
+  readonly url: string;
+  readonly call: RemoteCall;
+  readonly layout: Layout;
+}
 
 export interface PushReport {
   readonly refs: readonly RefOutcome[];
   readonly kept: readonly KeptTip[];
+  /** What the remote showed at the end; undefined when nothing was pushed. */
+  readonly tips: Tips | undefined;
   /** Steps that did not run because the remote moved meanwhile: plan again. */
   readonly isStale: boolean;
   readonly hint?: string;
@@ -30,21 +39,22 @@ interface Update {
 const batchSize = 400;
 
 /** Throws `MirrorFailure` when the remote stops answering; refs that were pushed by then stay pushed. */
-export async function executePlan(plan: readonly RefStep[], url: string, call: RemoteCall): Promise<PushReport> {
-  const kept = await keepTips(plan, url, call);
+export async function executePlan(plan: readonly RefStep[], destination: Destination): Promise<PushReport> {
+  const kept = await keepTips(plan, destination);
   const ready = plan.filter((step) => step.keep === null || kept.done.has(step.keep.ref));
   // Deletions first: `a` must be gone before `a/b` can be.
-  const deleted = await push(ready.filter((step) => step.action === "delete").map(updateOf), url, call);
-  const written = await push(ready.filter(isWrite).map(updateOf), url, call);
+  const deleted = await push(ready.filter((step) => step.action === "delete").map(updateOf), destination);
+  const written = await push(ready.filter(isWrite).map(updateOf), destination);
   const pushed = new Map([...kept.pushed, ...deleted.refs, ...written.refs]);
   const words = kept.stderr + deleted.stderr + written.stderr;
   const isQuiet = kept.pushed.size + deleted.refs.size + written.refs.size === 0;
-  const tips = isQuiet ? undefined : await readBack(url, call);
+  const tips = isQuiet ? undefined : await readBack(destination);
   const results = plan.map((step) => judge(step, tips, pushed, words));
   const hint = results.find((result) => result.hint !== undefined)?.hint;
   return {
     refs: results.map((result) => result.outcome),
     kept: kept.tips,
+    tips,
     isStale: results.some((result) => result.isStale === true),
     ...(hint === undefined ? {} : { hint }),
   };
@@ -52,7 +62,7 @@ export async function executePlan(plan: readonly RefStep[], url: string, call: R
 
 /** The remote as a whole could not be used. Stays inside this room: it becomes an outcome. */
 export class MirrorFailure extends Error {
-  readonly failure: ReturnType<typeof explainFailure>;
+  readonly failure: Failure;
 
   constructor(answer: RemoteAnswer, url: string) {
     const failure = explainFailure(answer, url);
@@ -61,11 +71,22 @@ export class MirrorFailure extends Error {
   }
 }
 
-/** The tips of `url`, or a thrown `MirrorFailure`. */
-export async function readBack(url: string, call: RemoteCall): Promise<Tips> {
-  const { answer, tips } = await readRemoteTips(url, remotePatterns, call);
+/** Deletes kept tips, each only while it shows what we think. Gives those that are gone, and why others are not. Throws `MirrorFailure`. */
+export async function deleteKept(tips: readonly KeptTip[], destination: Destination): Promise<{ deleted: KeptTip[]; refusal: string | undefined }> {
+  const updates = tips.map(({ keptAs, oid }) => ({ ref: keptAs, oid: null, expected: oid }));
+  const { refs, stderr } = await push(updates, destination);
+  const refused = tips.find(({ keptAs }) => refs.get(keptAs)?.isOk !== true);
+  return {
+    deleted: tips.filter(({ keptAs }) => refs.get(keptAs)?.isOk === true),
+    refusal: refused === undefined ? undefined : explainRejection(refused.keptAs, refs.get(refused.keptAs), stderr).note,
+  };
+}
+
+/** What the remote shows of the mirror's refs, kept tips included, or a thrown `MirrorFailure`. */
+export async function readBack({ url, call, layout }: Destination): Promise<Tips> {
+  const { answer, tips } = await readRemoteTips(url, patternsThere(layout), call);
   if (answer.code !== 0) throw new MirrorFailure(answer, url);
-  return tips;
+  return new Map([...tips].filter(([name]) => isMirrored(layout, name) || parseKept(layout, name) !== undefined));
 }
 
 interface Kept {
@@ -76,18 +97,17 @@ interface Kept {
   readonly stderr: string;
 }
 
-async function keepTips(plan: readonly RefStep[], url: string, call: RemoteCall): Promise<Kept> {
+async function keepTips(plan: readonly RefStep[], destination: Destination): Promise<Kept> {
   const wanted = plan.flatMap(({ ref, remote, keep }) =>
     keep === null || remote === null ? [] : [{ ref, oid: remote, keptAs: keep.ref, isThere: keep.isThere }],
   );
   const missing = wanted.filter((tip) => !tip.isThere);
   const { refs: pushed, stderr } = await push(
     missing.map((tip) => ({ ref: tip.keptAs, oid: tip.oid, expected: null })),
-    url,
-    call,
+    destination,
   );
   // Only what the remote itself shows counts as kept: the next push destroys the old tip.
-  const shown = missing.length === 0 ? new Map() : await readBack(url, call);
+  const shown = missing.length === 0 ? new Map() : await readBack(destination);
   const standing = wanted.filter((tip) => tip.isThere || shown.get(tip.keptAs) === tip.oid);
   return {
     done: new Set(standing.map((tip) => tip.keptAs)),
@@ -105,7 +125,7 @@ function updateOf(step: RefStep): Update {
   return { ref: step.ref, oid: step.local, expected: step.remote };
 }
 
-async function push(updates: readonly Update[], url: string, call: RemoteCall): Promise<{ refs: Map<string, PushedRef>; stderr: string }> {
+async function push(updates: readonly Update[], { url, call }: Destination): Promise<{ refs: Map<string, PushedRef>; stderr: string }> {
   const refs = new Map<string, PushedRef>();
   let stderr = "";
   for (let from = 0; from < updates.length; from += batchSize) {
@@ -147,6 +167,8 @@ function judge(step: RefStep, tips: Tips | undefined, pushed: ReadonlyMap<string
     case "foreign":
       if (local === null) return { outcome: { ...outcome, status: "ok", note: "deleted here, but others have moved it there since: left alone" } };
       return { outcome: { ...outcome, status: "behind", note: "commits of others stand there: left alone" } };
+    case "spared":
+      return { outcome: { ...outcome, status: "behind", note: "this repository has no ref at all, so nothing is deleted there" } };
     case "create":
     case "fast_forward":
     case "rewrite":

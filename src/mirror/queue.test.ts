@@ -34,14 +34,34 @@ test("a state survives writing and reading, without its unchanged refs, and leav
     status: "ok",
     refs: [ref, { ...ref, ref: "refs/heads/x", action: "unchanged" }],
     kept: [],
+    expired: [],
+    notes: ["a note"],
     at: new Date(5),
   } as const;
-  const state: MirrorState = { outcome, lastOkAt: new Date(5), ours: new Map([["refs/heads/main", oid]]), failures: 2, nextAttemptAt: new Date(9) };
+  const state: MirrorState = {
+    outcome,
+    lastOkAt: new Date(5),
+    ours: new Map([["refs/heads/main", oid]]),
+    machine: "box",
+    retention: { elapsedMs: 3, seenAt: new Date(4), kept: new Map([["refs/holdfast/kept/x", { oid, sinceMs: 1 }]]) },
+    lfs: { done: new Map([["refs/heads/main", oid]]), note: "no LFS", failures: 1, nextAttemptAt: new Date(8) },
+    failures: 2,
+    nextAttemptAt: new Date(9),
+  };
   const file = stateFile(dir, "o", "/r");
   await writeState(file, state);
   await writeState(file, state);
   expect(await readState(file)).toEqual({ ...state, outcome: { ...outcome, refs: [ref] } });
   expect(await readdir(dirname(file))).toHaveLength(1);
+});
+
+test("a state of the first version is read: what came later is fresh", async () => {
+  const file = stateFile(dir, "o", "/r");
+  await writeState(file, freshState);
+  const oid = "b".repeat(40);
+  const old = { outcome: null, lastOkAt: "2026-11-21T14:30:05.000Z", ours: { "refs/heads/main": oid }, failures: 1, nextAttemptAt: null };
+  await writeFile(file, JSON.stringify(old));
+  expect(await readState(file)).toEqual({ ...freshState, lastOkAt: new Date(old.lastOkAt), ours: new Map([["refs/heads/main", oid]]), failures: 1 });
 });
 
 test("a missing or damaged state is a fresh one", async () => {

@@ -8,22 +8,37 @@ import { dirname, join } from "node:path";
 import * as z from "zod";
 import { parseJson } from "../core/json.ts";
 import { withoutCredentials } from "../git/run.ts";
+import type { Tips } from "./layout.ts";
+import { freshLfs, type LfsState } from "./lfs.ts";
 import type { MirrorOutcome } from "./outcome.ts";
-import type { Tips } from "./refs.ts";
+import { freshRetention, type Retention } from "./retention.ts";
 
 export interface MirrorState {
   /** The last one, without its unchanged refs. */
   readonly outcome: MirrorOutcome | null;
   readonly lastOkAt: Date | null;
-  /** What we pushed and read back. */
+  /** What we pushed and read back, by its name there: what is ours in one mode is not ours in another. */
   readonly ours: Tips;
-  /** In a row, of remotes that did not answer. */
+  /** The machine's name that our refs stand under there, whatever the host is called by now; null before the first run. */
+  readonly machine: string | null;
+  readonly retention: Retention;
+  readonly lfs: LfsState;
+  /** In a row, of remotes that did not answer or did not let us in. */
   readonly failures: number;
   /** Not before this; null when nothing stands in the way. */
   readonly nextAttemptAt: Date | null;
 }
 
-export const freshState: MirrorState = { outcome: null, lastOkAt: null, ours: new Map(), failures: 0, nextAttemptAt: null };
+export const freshState: MirrorState = {
+  outcome: null,
+  lastOkAt: null,
+  ours: new Map(),
+  machine: null,
+  retention: freshRetention,
+  lfs: freshLfs,
+  failures: 0,
+  nextAttemptAt: null,
+};
 
 const firstDelayMs = 30_000;
 const longestDelayMs = 6 * 60 * 60 * 1000;
@@ -51,8 +66,14 @@ export async function readState(file: string): Promise<MirrorState> {
   const text = await readFile(file, "utf8").catch(() => "");
   const parsed = stored.safeParse(parseJson(text));
   if (!parsed.success) return freshState;
-  const { ours, outcome, ...rest } = parsed.data;
-  return { ...rest, outcome: outcome as MirrorOutcome | null, ours: new Map(Object.entries(ours)) };
+  const { ours, outcome, retention, lfs, ...rest } = parsed.data;
+  return {
+    ...rest,
+    outcome: outcome as MirrorOutcome | null,
+    ours: new Map(Object.entries(ours)),
+    retention: { ...retention, kept: new Map(Object.entries(retention.kept)) },
+    lfs: { ...lfs, done: new Map(Object.entries(lfs.done)) },
+  };
 }
 
 /** All that is remembered, also of remotes that are no longer mirrored: `outcome.remote` tells. Asks nobody. */
@@ -63,7 +84,8 @@ export async function readStates(stateDir: string): Promise<MirrorState[]> {
 
 export async function writeState(file: string, state: MirrorState): Promise<void> {
   const outcome = state.outcome === null ? null : { ...state.outcome, refs: state.outcome.refs.filter((ref) => ref.action !== "unchanged") };
-  const text = `${JSON.stringify({ ...state, outcome, ours: Object.fromEntries(state.ours) }, undefined, 1)}\n`;
+  const plain = (_key: string, value: unknown): unknown => (value instanceof Map ? Object.fromEntries(value) : value);
+  const text = `${JSON.stringify({ ...state, outcome }, plain, 1)}\n`;
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const temporary = `${file}.${randomBytes(4).toString("hex")}`;
   try {
@@ -86,21 +108,39 @@ const oid = z.string().regex(/^[0-9a-f]{40,64}$/);
 
 const refOutcome = z.object({
   ref: z.string(),
-  action: z.enum(["create", "fast_forward", "rewrite", "delete", "unchanged", "ahead", "foreign"]),
+  action: z.enum(["create", "fast_forward", "rewrite", "delete", "unchanged", "ahead", "foreign", "spared"]),
   status: z.enum(["ok", "behind", "rejected"]),
   local: oid.nullable(),
   remote: oid.nullable(),
   note: z.string().optional(),
 });
 
+const keptTip = z.object({ ref: z.string(), oid, keptAs: z.string() });
+
+const retention = z.object({
+  elapsedMs: z.number().nonnegative(),
+  seenAt: moment.nullable(),
+  kept: z.record(z.string(), z.object({ oid, sinceMs: z.number() })),
+});
+
+const lfs = z.object({
+  done: z.record(z.string(), oid),
+  note: z.string().nullable(),
+  failures: z.int().nonnegative(),
+  nextAttemptAt: moment.nullable(),
+});
+
+/** What has a default came after the first version: its files are read too. */
 const stored = z.object({
   outcome: z
     .object({
       remote: z.string(),
       url: z.string(),
-      status: z.enum(["ok", "behind", "rejected", "unreachable"]),
+      status: z.enum(["ok", "behind", "rejected", "unauthorized", "unreachable"]),
       refs: z.array(refOutcome),
-      kept: z.array(z.object({ ref: z.string(), oid, keptAs: z.string() })),
+      kept: z.array(keptTip),
+      expired: z.array(keptTip).default([]),
+      notes: z.array(z.string()).default([]),
       message: z.string().optional(),
       hint: z.string().optional(),
       at: moment,
@@ -109,6 +149,9 @@ const stored = z.object({
     .nullable(),
   lastOkAt: moment.nullable(),
   ours: z.record(z.string(), oid),
+  machine: z.string().nullable().default(null),
+  retention: retention.default({ elapsedMs: 0, seenAt: null, kept: {} }),
+  lfs: lfs.default({ done: {}, note: null, failures: 0, nextAttemptAt: null }),
   failures: z.int().nonnegative(),
   nextAttemptAt: moment.nullable(),
 });

@@ -39,9 +39,13 @@ export interface CopyFacts {
 
 export interface MirrorFacts {
   readonly remote: string;
-  readonly status: "ok" | "behind" | "rejected" | "unreachable" | "never";
+  readonly status: "ok" | "behind" | "rejected" | "unauthorized" | "unreachable" | "never";
   readonly at: Date | null;
   readonly message: string | null;
+  /** What to do about it, where more is known than to try again. */
+  readonly hint?: string;
+  /** What is not there although every ref is. */
+  readonly notes?: readonly string[];
 }
 
 export type Protection = "protected" | "at_risk" | "unprotected";
@@ -102,7 +106,7 @@ export function assess(facts: StatusFacts): Assessment {
     if (mirror.status !== "ok")
       find(
         `mirror ${mirror.remote}: ${mirror.status === "never" ? "never pushed" : mirror.status}${mirror.message === null ? "" : ` (${mirror.message})`}`,
-        "holdfast mirror",
+        mirror.hint ?? "holdfast mirror",
       );
   }
   const [newest, ...older] = facts.rewrites;

@@ -4,6 +4,7 @@ import { BackupError } from "../core/errors.ts";
 import { alarming, type Rewrite } from "../core/rewrites.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
 import type { Repository } from "../git/repository.ts";
+import { withoutCredentials } from "../git/run.ts";
 import { type HooksStatus, hooksStatus } from "../hooks/status.ts";
 import { readStates } from "../mirror/queue.ts";
 import { readCatalogue } from "../points/catalogue.ts";
@@ -136,8 +137,10 @@ function folderName(app: App): string | undefined {
 async function readMirrors(app: App): Promise<MirrorFacts[]> {
   const states = await readStates(app.state.root);
   return app.config.mirrors.flatMap(({ remote }): MirrorFacts[] => {
-    const outcomes = states.flatMap(({ outcome }) => (outcome?.remote === remote ? [outcome] : []));
+    const outcomes = states.flatMap(({ outcome }) => (outcome?.remote === withoutCredentials(remote) ? [outcome] : []));
     if (outcomes.length === 0) return [{ remote, status: "never", at: null, message: null }];
-    return outcomes.map(({ status, at, message }) => ({ remote, status, at, message: message ?? null }));
+    return outcomes.map(({ status, at, message, hint, notes }) => {
+      return { remote, status, at, message: message ?? null, notes, ...(hint === undefined ? {} : { hint }) };
+    });
   });
 }

@@ -1,8 +1,13 @@
 /** Copies and mirrors, brought up to date side by side. */
+import { hostname } from "node:os";
 import { type App, copyStores, now, primaryStore, random, recoveryTexts } from "../app.ts";
+import type { StoreConfig } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
-import type { MirrorCheck } from "../mirror/mirror.ts";
+import { machineName } from "../core/machine-name.ts";
+import { parseStoreUrl } from "../core/store-url.ts";
+import type { MirrorCheck } from "../mirror/check.ts";
 import type { MirrorOutcome } from "../mirror/outcome.ts";
+import type { MirrorOptions } from "../mirror/targets.ts";
 import type { CopyOutcome } from "../replicate/replicate.ts";
 import { refuseForeignStore } from "../state/repository-id.ts";
 import { FolderStore } from "../stores/folder.ts";
@@ -79,30 +84,31 @@ export async function syncMirrors(app: App, { force, signal, onEvent }: SyncOpti
   if (app.config.mirrors.length === 0) return [];
   const { mirrorAll } = await import("../mirror/mirror.ts");
   const outcomes = await mirrorAll({
-    repository: app.repository,
-    remotes: app.config.mirrors.map(({ remote }) => remote),
-    stateDir: app.state.root,
-    now,
-    random,
+    ...mirrorOptions(app),
     force,
     ...(signal === undefined ? {} : { signal }),
     ...(onEvent === undefined
       ? {}
       : { onEvent: (event) => (event.kind === "mirror_done" ? onEvent({ kind: "mirror", outcome: event.outcome }) : undefined) }),
   });
-  for (const { remote, status, kept, message } of outcomes) app.log.write("mirror", { remote, status, kept: kept.length, message });
+  for (const { remote, status, kept, expired, notes, message } of outcomes)
+    app.log.write("mirror", { remote, status, kept: kept.length, expired: expired.map(({ keptAs }) => keptAs), notes, message });
   return outcomes;
 }
 
 /** Reads the mirrors' tips back and compares. */
 export async function checkMirrorsNow(app: App, signal: AbortSignal): Promise<MirrorCheck[]> {
-  const { checkMirrors } = await import("../mirror/mirror.ts");
-  return checkMirrors({
-    repository: app.repository,
-    remotes: app.config.mirrors.map(({ remote }) => remote),
-    stateDir: app.state.root,
-    now,
-    random,
-    signal,
-  });
+  const { checkMirrors } = await import("../mirror/check.ts");
+  return checkMirrors({ ...mirrorOptions(app), signal });
+}
+
+function mirrorOptions({ repository, config, state }: App): MirrorOptions {
+  const { mirrors, stores } = config;
+  return { repository, mirrors, machine: machineName(hostname()), reserved: stores.flatMap(branchRefs), stateDir: state.root, now, random };
+}
+
+/** The ref that holds a branch store. */
+function branchRefs({ url, ref }: StoreConfig): string[] {
+  const location = parseStoreUrl(url);
+  return location.kind === "folder" ? [] : [ref ?? `refs/heads/${location.branch}`];
 }

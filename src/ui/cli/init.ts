@@ -24,7 +24,8 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
   const plan = planSettings(app, wish);
   output.line(`Protecting ${app.name}.`);
   output.line(`  store    ${plan.stores.map(({ url }) => url).join("\n           ")}`);
-  if (plan.mirrors.length > 0) output.line(`  mirrors  ${plan.mirrors.map(({ remote }) => remote).join(", ")}`);
+  if (plan.mirrors.length > 0)
+    output.line(`  mirrors  ${plan.mirrors.map(({ remote, mode }) => (mode === "branches-and-tags" ? remote : `${remote} (${mode})`)).join(", ")}`);
   output.line(`  hooks    ${options.hooks ? "after commit, merge, rewrite, checkout, am; before push" : "none"}`);
   output.line(`  settings ${app.configFile.path} (not committed)`);
   if (options.yes !== true) await askToGoOn();

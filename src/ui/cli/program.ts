@@ -77,7 +77,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--wait", "first let a running worker finish")
     .action(run(async () => (await import("./sync.ts")).sync));
 
-  add("mirror", "push all branches and tags to the mirrors")
+  add("mirror", "push branches and tags to the mirrors, each in its mode")
     .option("--check", "only read their tips back and compare")
     .action(run(async () => (await import("./sync.ts")).mirror));
 

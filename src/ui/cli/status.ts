@@ -50,7 +50,9 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
   for (const copy of copies) {
     rows.push([`copy ${copy.name}`, `${copyState(copy, now)} (${path(copy.url)})`]);
   }
-  for (const { remote, status: state, at } of mirrors) rows.push([`mirror ${remote}`, at === null ? "never pushed" : `${state}, ${age(at, now)}`]);
+  for (const { remote, status: state, at, notes = [] } of mirrors) {
+    rows.push([`mirror ${remote}`, at === null ? "never pushed" : `${state}, ${age(at, now)}${notes.map((note) => `; ${note}`).join("")}`]);
+  }
   rows.push(["hooks", hooks === "firing" ? "installed" : hooks === "partly" ? "some do not fire" : "not installed"]);
   for (const line of table(rows)) output.line(`  ${line}`);
   if (assessment.findings.length === 0) return;

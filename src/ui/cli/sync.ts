@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
+import type { MirrorCheck } from "../../mirror/check.ts";
 import type { MirrorOutcome } from "../../mirror/outcome.ts";
 import type { CopyOutcome } from "../../replicate/replicate.ts";
 import { findLockOwner } from "../../state/lock.ts";
@@ -39,13 +40,7 @@ export async function mirror({ cwd, output, signal }: CommandContext, options: {
     return outcomes.every(({ status }) => status === "ok") ? exitCodes.done : exitCodes.partial;
   }
   const checks = await checkMirrorsNow(app, signal);
-  for (const { remote, status, refs, message } of checks) {
-    const other = refs.filter(({ state }) => state !== "same");
-    output.line(
-      `${remote}: ${status === "same" ? `all ${count(refs.length, "tip")} the same` : status === "unreachable" ? `unreachable${message === undefined ? "" : ` (${message})`}` : `${count(other.length, "ref")} of ${refs.length} not the same`}`,
-    );
-    for (const { ref, state } of other) output.line(`  ${path(ref)}: ${state}`);
-  }
+  for (const check of checks) reportCheck(check, output);
   output.json({ mirrors: checks });
   return checks.every(({ status }) => status === "same") ? exitCodes.done : exitCodes.partial;
 }
@@ -58,9 +53,20 @@ export function reportCopy({ store, status, sent, missing, message, hint }: Copy
     );
 }
 
-export function reportMirror({ remote, status, refs, kept, message, hint }: MirrorOutcome, output: Output): void {
-  const moved = refs.filter(({ action }) => action !== "unchanged" && action !== "ahead" && action !== "foreign").length;
+function reportCheck({ remote, status, refs, kept, message, hint }: MirrorCheck, output: Output): void {
+  const other = refs.filter(({ state }) => state !== "same");
+  const old = kept === 0 ? "" : `, ${count(kept, "old tip")} kept`;
+  if (status === "same") output.line(`${remote}: all ${count(refs.length, "tip")} the same${old}`);
+  else if (status === "differs") output.line(`${remote}: ${count(other.length, "ref")} of ${refs.length} not the same${old}`);
+  else output.line(`${remote}: ${status}${message === undefined ? "" : ` (${message})`}${hint === undefined ? "" : `\n  hint: ${hint}`}`);
+  for (const { ref, state } of other) output.line(`  ${path(ref)}: ${state}`);
+}
+
+export function reportMirror({ remote, status, refs, kept, expired, notes, message, hint }: MirrorOutcome, output: Output): void {
+  const moved = refs.filter(({ action }) => !["unchanged", "ahead", "foreign", "spared"].includes(action)).length;
   output.line(`mirror ${remote}: ${status}${moved > 0 ? `, ${count(moved, "ref")} pushed` : ""}${message === undefined ? "" : `: ${message}`}`);
   for (const { ref, keptAs } of kept) output.line(`  the old tip of ${path(ref)} is kept as ${path(keptAs)}`);
+  if (expired.length > 0) output.line(`  ${count(expired.length, "old tip")} deleted: kept for as long as keep_days says`);
+  for (const note of notes) output.line(`  note: ${note}`);
   if (hint !== undefined) output.line(`  hint: ${hint}`);
 }

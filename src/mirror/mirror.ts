@@ -15,7 +15,7 @@ import { fetchTips, knownObjects, mirrorGitDir } from "./objects.ts";
 import type { KeptTip, MirrorOutcome, MirrorStatus, RefOutcome } from "./outcome.ts";
 import { planMirror, type RefStep } from "./plan.ts";
 import { type Destination, deleteKept, executePlan, MirrorFailure, readBack } from "./push.ts";
-import { type MirrorState, readState, retryDelayMs, stateFile, writeState } from "./queue.ts";
+import { digestOf, type MirrorState, readState, retryDelayMs, stateFile, writeState } from "./queue.ts";
 import { isReliable, pass, planExpiry, type Retention, remember } from "./retention.ts";
 import { all, type Context, destinationOf, failureOf, type MirrorOptions, observe, type Target, unknownRemote } from "./targets.ts";
 
@@ -39,7 +39,8 @@ async function mirrorOne({ mirror, remote, url }: Target, context: Context, opti
   const destination = destinationOf(mirror, url, machine, context, options);
   const attempted = await attempt({ ...before, machine, retention }, mirror, destination, context, options);
   const outcome: MirrorOutcome = { ...base, ...attempted.result, at: options.now() };
-  const told = await save(file, withOutcome(attempted.state, outcome, options));
+  const whole = outcome.status === "ok" ? digestOf(tipsThere(destination.layout, context.here)) : null;
+  const told = await save(file, withOutcome({ ...attempted.state, whole }, outcome, options));
   options.onEvent?.({ kind: "mirror_done", outcome: told });
   return told;
 }

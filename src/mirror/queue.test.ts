@@ -42,6 +42,7 @@ test("a state survives writing and reading, without its unchanged refs, and leav
     outcome,
     lastOkAt: new Date(5),
     ours: new Map([["refs/heads/main", oid]]),
+    whole: "0a1b",
     machine: "box",
     retention: { elapsedMs: 3, seenAt: new Date(4), kept: new Map([["refs/holdfast/kept/x", { oid, sinceMs: 1 }]]) },
     lfs: { done: new Map([["refs/heads/main", oid]]), note: "no LFS", failures: 1, nextAttemptAt: new Date(8) },

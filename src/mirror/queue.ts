@@ -19,6 +19,8 @@ export interface MirrorState {
   readonly lastOkAt: Date | null;
   /** What we pushed and read back, by its name there: what is ours in one mode is not ours in another. */
   readonly ours: Tips;
+  /** Digest of the tips here, by their names there, when it was last seen to have them all; null when it has not. */
+  readonly whole: string | null;
   /** The machine's name that our refs stand under there, whatever the host is called by now; null before the first run. */
   readonly machine: string | null;
   readonly retention: Retention;
@@ -33,6 +35,7 @@ export const freshState: MirrorState = {
   outcome: null,
   lastOkAt: null,
   ours: new Map(),
+  whole: null,
   machine: null,
   retention: freshRetention,
   lfs: freshLfs,
@@ -47,6 +50,11 @@ const longestDelayMs = 6 * 60 * 60 * 1000;
 export function retryDelayMs(failures: number, random: number): number {
   const delay = Math.min(longestDelayMs, firstDelayMs * 2 ** Math.max(0, failures - 1));
   return Math.min(longestDelayMs, Math.round(delay * (0.8 + 0.4 * random)));
+}
+
+export function digestOf(tips: Tips): string {
+  const lines = [...tips].map(([ref, oid]) => `${oid} ${ref}\n`).sort();
+  return createHash("sha256").update(lines.join("")).digest("hex");
 }
 
 /** The file of a remote: readable, and different for two URLs of one name. */
@@ -149,6 +157,7 @@ const stored = z.object({
     .nullable(),
   lastOkAt: moment.nullable(),
   ours: z.record(z.string(), oid),
+  whole: z.string().nullable().default(null),
   machine: z.string().nullable().default(null),
   retention: retention.default({ elapsedMs: 0, seenAt: null, kept: {} }),
   lfs: lfs.default({ done: {}, note: null, failures: 0, nextAttemptAt: null }),

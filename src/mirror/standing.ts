@@ -1,28 +1,35 @@
-/** Whether each mirror has every tip that is here now, by what was last read back from it: asks no remote. */
+/** Whether each mirror has every tip that is here now, by what was last read back from it. Asks no remote. */
 import type { MirrorConfig } from "../core/config.ts";
-import { readLocalTips } from "../git/porcelain.ts";
+import { readRefs } from "../git/refs.ts";
 import type { Repository } from "../git/repository.ts";
-import { readStates } from "./queue.ts";
-import { mirrored } from "./refs.ts";
+import { withoutCredentials } from "../git/run.ts";
+import { layoutOf, tipsThere } from "./layout.ts";
+import { digestOf, readStates } from "./queue.ts";
 
 export interface MirrorStanding {
+  /** Without credentials. */
   readonly remote: string;
   readonly isCurrent: boolean;
   /** What stood in the way the last time. */
   readonly message: string | null;
 }
 
-export async function readStandings(request: {
+export interface StandingRequest {
   readonly repository: Repository;
   readonly mirrors: readonly MirrorConfig[];
   readonly stateDir: string;
-}): Promise<MirrorStanding[]> {
-  if (request.mirrors.length === 0) return [];
-  const [states, here] = await Promise.all([readStates(request.stateDir), readLocalTips(request.repository.commonDir, mirrored)]);
-  return request.mirrors.map(({ remote }) => {
+}
+
+/** In the order of the mirrors. Of a remote with several push URLs all must have every tip. */
+export async function readStandings({ repository, mirrors, stateDir }: StandingRequest): Promise<MirrorStanding[]> {
+  if (mirrors.length === 0) return [];
+  const [states, { refs }] = await Promise.all([readStates(stateDir), readRefs(repository.commonDir)]);
+  const here = new Map(refs.map(({ name, oid }) => [name, oid]));
+  return mirrors.map(({ remote: address, mode }) => {
+    const remote = withoutCredentials(address);
     const known = states.filter(({ outcome }) => outcome?.remote === remote);
-    const isCurrent =
-      known.length > 0 && known.every(({ ours, outcome }) => outcome?.status === "ok" && [...here].every(([ref, oid]) => ours.get(ref) === oid));
-    return { remote, isCurrent, message: known.map(({ outcome }) => outcome?.message).find((message) => message !== undefined) ?? null };
+    const isCurrent = known.every(({ whole, machine }) => machine !== null && whole === digestOf(tipsThere(layoutOf(mode, machine), here)));
+    const messages = known.flatMap(({ outcome }) => outcome?.message ?? []);
+    return { remote, isCurrent: known.length > 0 && isCurrent, message: messages[0] ?? null };
   });
 }

@@ -4,6 +4,7 @@ import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { type App, copyStores } from "../app.ts";
 import { BackupError } from "../core/errors.ts";
+import type { MirrorCheck } from "../mirror/check.ts";
 import { readStandings } from "../mirror/standing.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
 import { packageRoot } from "../setup/package-files.ts";
@@ -52,7 +53,10 @@ async function placesAfterSync(app: App, point: string, waitMs: number, signal: 
   try {
     await syncAll(app, { force: true, signal: bounded });
     const checks = await checkMirrorsNow(app, bounded);
-    const mirrors = checks.map(({ remote, status, message }) => mirrorPlace(remote, status === "same" ? "current" : "behind", message ?? null));
+    // One that is ahead has what is here, and more: an older commit was checked out again, or a colleague was quicker.
+    const hasAll = ({ status, refs }: MirrorCheck): boolean =>
+      status === "same" || (status === "differs" && refs.every(({ state }) => state === "same" || state === "ahead"));
+    const mirrors = checks.map((check) => mirrorPlace(check.remote, hasAll(check) ? "current" : "behind", check.message ?? null));
     return [...mirrors, ...(await copyPlaces(app, point, "behind"))];
   } catch (error) {
     if (!deadline.aborted || signal.aborted) throw error;

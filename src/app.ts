@@ -97,7 +97,7 @@ async function openStore(app: App, name: string, url: string): Promise<Store> {
     url,
     gitDir: join(state.branches, `${name}.git`),
     remoteUrl: absoluteUrl(address, configFolder(repository)),
-    branch: location.branch,
+    ref: location.ref,
     configFrom: repository.commonDir,
   });
 }
@@ -117,7 +117,7 @@ export async function openBareStore(url: string, scratch: string): Promise<Store
     url,
     gitDir: join(scratch, "branch.git"),
     remoteUrl: absoluteUrl(location.url, process.cwd()),
-    branch: location.branch,
+    ref: location.ref,
   });
   await store.open();
   return store;

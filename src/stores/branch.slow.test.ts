@@ -25,7 +25,7 @@ function git(cwd: string, ...args: string[]): string {
 
 function open(machine: string, more: Partial<BranchStoreOptions> = {}): BranchStore {
   const gitDir = join(dir.path, `${machine}.git`);
-  return new BranchStore({ name: machine, url: "branch:origin", gitDir, remoteUrl: remote, branch: "holdfast/backup", partSize: 1000, ...more });
+  return new BranchStore({ name: machine, url: "branch:origin", gitDir, remoteUrl: remote, ref, partSize: 1000, ...more });
 }
 
 async function keys(store: Store): Promise<string[]> {
@@ -65,7 +65,7 @@ test("a flush is one commit of all that was staged, on a branch of its own", asy
   await store.flush();
   const subject = `Holdfast <holdfast@localhost> 1795271405 holdfast: point ${point}`;
   expect(git(remote, "log", "--format=%an <%ae> %at %s", ref).split("\n")).toEqual([subject, subject]);
-  expect(git(remote, "log", "-1", "--format=%b", ref)).toBe(`point ${point}\n\n- 20261121/${point}.bundle\n+ holdfast.json`);
+  expect(git(remote, "log", "-1", "--format=%b", ref)).toBe(`point ${point}\n\n- 20261121/${point}.bundle\n+ holdfast.json\n\nHoldfast-Garbage: 1`);
   expect(git(remote, "for-each-ref", "--format=%(refname)")).toBe(ref);
 });
 

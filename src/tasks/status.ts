@@ -75,6 +75,7 @@ function readCopies(app: App): CopyFacts[] {
         url,
         kind: parseStoreUrl(url).kind === "folder" ? ("folder" as const) : ("branch" as const),
         missing: state.missing,
+        beyond: state.beyond,
         lastOkAt: state.lastOkAt === null ? null : new Date(state.lastOkAt),
         error: state.error ?? (state.lastOkAt === null ? "nothing was copied yet" : null),
         hint: state.hint,

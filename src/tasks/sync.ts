@@ -53,6 +53,7 @@ export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptio
     primary,
     identity: await readIdentity(primary),
     copies,
+    budgets: new Map(app.config.stores.flatMap(({ name, maxBytes }) => (maxBytes === undefined ? [] : [[name, maxBytes]]))),
     stateFolder: app.state.copies,
     texts: recoveryTexts(),
     now,

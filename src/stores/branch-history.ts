@@ -95,18 +95,38 @@ export class BranchHistory {
     this.#tip = tip;
   }
 
+  /** Looked at by this object, or given up. */
   get isRemoteSeen(): boolean {
     return this.#isRemoteSeen || this.remote === null;
   }
 
-  /** Fetches the branch where it was never seen. */
-  async see(options: CallOptions): Promise<void> {
-    if (this.isRemoteSeen) return;
-    if ((await this.repository.resolve(this.#knownRef)) === null) await this.pull(options);
-    this.#isRemoteSeen = true;
+  /** Looked at by this machine, at some time. */
+  async wasEverSeen(): Promise<boolean> {
+    return this.isRemoteSeen || (await this.repository.resolve(this.#knownRef)) !== null;
   }
 
-  /** Do not ask again: the next push meets the remote anyway. */
+  async probe(options: CallOptions): Promise<BackupError | undefined> {
+    const { remote } = this;
+    if (remote === null) return undefined;
+    const { author = defaultAuthor, now = () => new Date() } = this.#options;
+    const empty = await this.repository.commit(null, new Map(), { changes: new Map(), author, at: now() });
+    const suffix = `-probe-${randomBytes(4).toString("hex")}`;
+    try {
+      const refusal = await remote.push(empty, null, { ...options, suffix });
+      if (refusal === undefined) await remote.deleteBeside(suffix, options);
+      return refusal?.error;
+    } catch (error) {
+      if (error instanceof BackupError && error.code === "remote_failed") return undefined;
+      throw error;
+    }
+  }
+
+  /** The first look at the remote. */
+  async see(options: CallOptions): Promise<void> {
+    if (!this.isRemoteSeen) await this.pull(options);
+  }
+
+  /** Do not ask again: each call would wait for the same silence, and the next push meets the remote anyway. */
   giveUpSeeing(): void {
     this.#isRemoteSeen = true;
   }
@@ -140,10 +160,10 @@ export class BranchHistory {
       if (refusal === undefined) return conflicts;
       const isUnmoved = (await this.remote.tip(options)) === (await this.repository.resolve(this.#knownRef));
       if (isUnmoved && !refusal.isPassing) throw refusal.error;
-      if (!isUnmoved) conflicts.push(...(await this.pull(options)));
-      // Machines that met should not meet again in step.
-      await sleep((this.#options.random ?? Math.random)() * Math.min(5_000, 50 * 2 ** attempt));
+      // Machines that met should not meet again in step; and from the look at the remote to the push no time is lost.
+      if (attempt > 1) await sleep((this.#options.random ?? Math.random)() * Math.min(5_000, 50 * 2 ** attempt));
       throwIfInterrupted(options.signal);
+      if (!isUnmoved) conflicts.push(...(await this.pull(options)));
     }
     throw new BackupError("remote_failed", `${this.remote} was moved by others ${attempts} times in a row; the commit waits here`);
   }
@@ -151,7 +171,12 @@ export class BranchHistory {
   /** Fetches the remote's branch and brings ours on top of it. Gives the keys that both sides have put with other bytes. */
   async pull(options: CallOptions): Promise<readonly string[]> {
     if (this.remote === null) return [];
-    if ((await this.remote.tip(options)) === null) {
+    const there = await this.remote.tip(options);
+    if (there !== null && there === (await this.repository.resolve(this.#knownRef))) {
+      this.#isRemoteSeen = true;
+      return [];
+    }
+    if (there === null) {
       // Gone there, or never was: what we have is pushed anew.
       await this.repository.update({ ref: this.#knownRef, to: null });
       this.#isRemoteSeen = true;

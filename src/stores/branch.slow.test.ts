@@ -88,6 +88,18 @@ test("a machine that has never seen the branch fetches it first", async () => {
   await expect(open("d").put("x", bytesSource("other"))).rejects.toMatchObject({ code: "store_failed" });
 });
 
+test("a machine that looks again sees what others have pushed since; while the remote is away, what it saw last", async () => {
+  await save(open("a"), "x");
+  await open("b").open();
+  await save(open("a"), "y");
+  expect(await keys(open("b"))).toEqual(["x", "y"]);
+  await save(open("a"), "z");
+  renameSync(remote, `${remote}.away`);
+  expect(await keys(open("b"))).toEqual(["x", "y"]);
+  renameSync(`${remote}.away`, remote);
+  expect((await readAll(open("b"), "z"))?.toString()).toBe("bytes of z");
+});
+
 test("two machines that write at once lose nothing", { timeout: 60_000 }, async () => {
   const machines = ["a", "b"].map((machine) => ({ machine, store: open(machine) }));
   await Promise.all(

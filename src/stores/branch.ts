@@ -50,8 +50,8 @@ export class BranchStore implements Store {
   }
 
   /**
-   * Makes the bare repository where it is missing, and fetches the branch where it was never seen. Every other method
-   * does so by itself, and puts also do without the remote. Throws `remote_failed`, `store_failed`, `store_unwritable`.
+   * Makes the bare repository where it is missing, and brings what others have pushed. Every other method does so by
+   * itself, at the first look; what was seen once is read and added to without the remote, too. Throws `remote_failed`, `store_failed`, `store_unwritable`.
    */
   async open(options: CallOptions = {}): Promise<void> {
     await this.#openLocal();
@@ -62,6 +62,15 @@ export class BranchStore implements Store {
   async refresh(options: CallOptions = {}): Promise<void> {
     await this.#openLocal();
     await this.#exclusively(() => this.#history.pull(options));
+  }
+
+  /**
+   * Why the host does not take a ref of this name; undefined when it does, or cannot be reached. Pushes an empty commit
+   * beside it, and takes it back.
+   */
+  async probe(options: CallOptions = {}): Promise<BackupError | undefined> {
+    await this.#openLocal();
+    return this.#history.probe(options);
   }
 
   async put(key: string, source: Source, options: CallOptions = {}): Promise<void> {
@@ -181,15 +190,16 @@ export class BranchStore implements Store {
       // What is here can be read without the remote; where nothing is here, "no such key" would be a lie.
       const isEmpty = this.#history.isEmpty && this.#staged.size === 0;
       if (isEmpty || !isRemoteFailure(error)) throw error;
+      this.#history.giveUpSeeing();
     });
   }
 
   async #prepareWrite(options: CallOptions): Promise<void> {
     throwIfInterrupted(options.signal);
     await this.#openLocal();
+    if (await this.#history.wasEverSeen()) return;
     await this.#seeRemote(options).catch((error: unknown) => {
       if (!isRemoteFailure(error)) throw error;
-      // The flush meets it again. Until then each put would wait for the same silence.
       this.#history.giveUpSeeing();
     });
   }

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BackupError } from "../core/errors.ts";
 import { withoutCredentials } from "../git/run.ts";
 import { type BranchFile, type BranchFiles, type Changes, mergeFiles, sameFile } from "./branch-files.ts";
-import { BranchRemote } from "./branch-remote.ts";
+import { BranchRemote, type Refusal } from "./branch-remote.ts";
 import { type Author, BranchRepository, type CommitBlobs, type RefUpdate } from "./branch-repository.ts";
 import { isReplacement, type RerootRule, reroot, shouldReroot } from "./branch-reroot.ts";
 import { planSlices, stemOf } from "./branch-slices.ts";
@@ -153,13 +153,14 @@ export class BranchHistory {
       if (this.#tip === null || this.#tip === known) return conflicts;
       const commits = await this.repository.newBlobs(known, this.#tip);
       if (await this.#isBeyondUs(known, this.#tip, commits)) {
-        await this.#salvage(known, this.#tip, options);
+        // Another run on this machine may have brought them there at this moment, and dropped their blobs.
+        if (known === (await this.repository.resolve(this.#knownRef))) await this.#salvage(known, this.#tip, options);
         continue;
       }
-      const refusal = await this.#pushSlices(this.remote, known, commits, options);
-      if (refusal === undefined) return conflicts;
-      const isUnmoved = (await this.remote.tip(options)) === (await this.repository.resolve(this.#knownRef));
-      if (isUnmoved && !refusal.isPassing) throw refusal.error;
+      const stopped = await this.#pushSlices(this.remote, known, commits, options);
+      if (stopped === undefined) return conflicts;
+      const isUnmoved = (await this.remote.tip(options)) === stopped.expected;
+      if (isUnmoved && !stopped.isPassing) throw stopped.error;
       // Machines that met should not meet again in step; and from the look at the remote to the push no time is lost.
       if (attempt > 1) await sleep((this.#options.random ?? Math.random)() * Math.min(5_000, 50 * 2 ** attempt));
       throwIfInterrupted(options.signal);
@@ -289,11 +290,11 @@ export class BranchHistory {
     known: string | null,
     commits: readonly CommitBlobs[],
     options: CallOptions,
-  ): ReturnType<BranchRemote["push"]> {
+  ): Promise<(Refusal & { readonly expected: string | null }) | undefined> {
     let expected = known;
     for (const { commit, oids } of groupsOf(commits, this.#options.pushLimit ?? defaultPushLimit, this.#blobLimit)) {
       const refusal = await remote.push(commit, expected, options);
-      if (refusal !== undefined) return refusal;
+      if (refusal !== undefined) return { ...refusal, expected };
       await this.repository.update({ ref: this.#knownRef, to: commit });
       await this.repository.dropBlobs(oids);
       expected = commit;

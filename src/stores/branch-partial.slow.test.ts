@@ -61,6 +61,16 @@ test("a file that no manifest tells the size of is fetched to know", async () =>
   expect(await place.open("b").stat("20261121/orphan.bundle")).toEqual({ key: "20261121/orphan.bundle", size: large.length });
 });
 
+test("two runs on one machine that push at once do not take each other's blobs away", async () => {
+  const stores = [place.open("a"), place.open("a")];
+  await stores[0]?.open();
+  await Promise.all(stores.map(async (store, which) => {
+    for (let index = 0; index < 8; index += 1) await save(store, { [`20261121/${which}-${index}.bundle`]: randomBytes(3000) });
+  })); // biome-ignore format: one call
+  expect(new Set(place.shown().map((path) => path.replace(/\.part\d+$/, ""))).size).toBe(16);
+  expect(place.git("fsck", "--strict", "--no-dangling")).toBe("");
+});
+
 test("what others push later comes without its large blobs too", async () => {
   const [a, b] = [place.open("a"), place.open("b")];
   await save(a, { x: "x" });

@@ -74,10 +74,11 @@ export class BranchRemote {
         cwd: scratch?.gitDir ?? gitDir,
         env,
       });
-    let answer = await fetch([]);
-    // Objects that a branch set back needs, and that are not here any more: everything anew (git >= 2.36).
-    if (answer.code !== 0 && lacksObjects.test(answer.stderr)) answer = await fetch(["--refetch"]);
-    return this.#isGiven(answer);
+    const answer = await fetch([]);
+    if (answer.code === 0 || !lacksObjects.test(answer.stderr)) return this.#isGiven(answer);
+    // Objects that a branch set back needs, and that are not here any more: everything anew. git has learnt that in 2.36.
+    const anew = await fetch(["--refetch"]);
+    return this.#isGiven(anew.code === 0 ? anew : answer);
   }
 
   /**

@@ -2,7 +2,7 @@
 import { createHash, randomBytes, randomInt, randomUUID } from "node:crypto";
 import { homedir } from "node:os";
 import { basename, join, resolve as resolvePath } from "node:path";
-import type { Config } from "./core/config.ts";
+import type { Config, StoreConfig } from "./core/config.ts";
 import { BackupError } from "./core/errors.ts";
 import { parseStoreUrl, type StoreLocation } from "./core/store-url.ts";
 import { openRepository, type Repository } from "./git/repository.ts";
@@ -11,6 +11,7 @@ import { type ConfigFile, configFolder, readConfigFile, settings } from "./setup
 import { readPackageFile } from "./setup/package-files.ts";
 import { type StateLayout, stateDirOf, stateLayout } from "./state/layout.ts";
 import { openRunLog, type RunLog } from "./state/run-log.ts";
+import type { BranchStore } from "./stores/branch.ts";
 import { FolderStore } from "./stores/folder.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -65,25 +66,34 @@ export function primaryStore(app: App): FolderStore {
 /** Every other store, in the order of the settings. */
 export async function copyStores(app: App): Promise<Store[]> {
   const primary = primaryStore(app).name;
-  return Promise.all(app.config.stores.filter((store) => store.name !== primary).map(({ name, url }) => openStore(app, name, url)));
+  return Promise.all(app.config.stores.filter((store) => store.name !== primary).map((store) => openStore(app, store)));
 }
 
 /** A store by its name in the settings, or by its URL. */
 export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
   const known = app.config.stores.find((store) => store.name === nameOrUrl);
-  if (known !== undefined) return openStore(app, known.name, known.url);
+  if (known !== undefined) return openStore(app, known);
   if (!/[/:#]/.test(nameOrUrl)) {
     const names = app.config.stores.map((store) => store.name);
     throw new BackupError("usage", `there is no store called ${nameOrUrl}`, {
       hint: names.length === 0 ? "holdfast store add NAME URL" : `stores: ${names.join(", ")}`,
     });
   }
-  return openStore(app, "named", nameOrUrl);
+  return openStore(app, { name: unnamed(nameOrUrl), url: nameOrUrl });
 }
 
-async function openStore(app: App, name: string, url: string): Promise<Store> {
-  const location = parseStoreUrl(url);
-  if (location.kind === "folder") return new FolderStore(name, folderPath(app, location.path));
+/** A name for a store that has none in the settings: its own, so that two branches never share a bare repository. */
+function unnamed(url: string): string {
+  return `named-${createHash("sha256").update(url).digest("hex").slice(0, 8)}`;
+}
+
+/** A store as the settings say, or would say. */
+export async function openStore(app: App, store: StoreConfig): Promise<Store> {
+  const location = parseStoreUrl(store.url);
+  return location.kind === "folder" ? new FolderStore(store.name, folderPath(app, location.path)) : openBranch(app, store, location);
+}
+
+async function openBranch(app: App, { name, url, ref }: StoreConfig, location: Exclude<StoreLocation, { kind: "folder" }>): Promise<BranchStore> {
   const { repository, state } = app;
   const { pushUrls } = await import("./git/porcelain.ts");
   const address = location.kind === "branch_url" ? location.url : (await pushUrls(repository.commonDir, location.remote))[0];
@@ -97,8 +107,23 @@ async function openStore(app: App, name: string, url: string): Promise<Store> {
     url,
     gitDir: join(state.branches, `${name}.git`),
     remoteUrl: absoluteUrl(address, configFolder(repository)),
-    branch: location.branch,
+    ref: ref ?? location.ref,
     configFrom: repository.commonDir,
+  });
+}
+
+/**
+ * Throws `remote_failed` where the host of a branch store does not take a ref of its name. Asks only for refs that are no
+ * branches. A host that cannot be reached now is not judged: the first copy tells.
+ */
+export async function refuseHiddenRef(app: App, store: StoreConfig): Promise<void> {
+  const location = parseStoreUrl(store.url);
+  if (location.kind === "folder" || (store.ref ?? location.ref).startsWith("refs/heads/")) return;
+  const refusal = await (await openBranch(app, store, location)).probe();
+  if (refusal === undefined) return;
+  throw new BackupError("remote_failed", refusal.message, {
+    cause: refusal,
+    hint: "keep the points on a branch: branch:REMOTE/holdfast/backup",
   });
 }
 
@@ -117,7 +142,7 @@ export async function openBareStore(url: string, scratch: string): Promise<Store
     url,
     gitDir: join(scratch, "branch.git"),
     remoteUrl: absoluteUrl(location.url, process.cwd()),
-    branch: location.branch,
+    ref: location.ref,
   });
   await store.open();
   return store;
@@ -174,21 +199,33 @@ export async function createPrimary(app: App, folder: string): Promise<FolderSto
 
 /** A clone made anew, or a recovered folder, may go on with its store; a repository that shares no commit with it may not. */
 async function refuseUnrelated(app: App, store: FolderStore, name: string): Promise<void> {
-  const [{ sharesHistory }, { findObjects }] = await Promise.all([import("./points/kinship.ts"), import("./git/refs.ts")]);
-  if (await sharesHistory(store, async (oids) => (await findObjects(app.repository.commonDir, oids)).size)) return;
+  if (await isRelated(app, store)) return;
   throw new BackupError("store_foreign", `the store at ${store.url} holds points of ${name}, which has no commit in common with this repository`, {
     hint: `choose another folder; to get back what is in it: holdfast recover ${store.url} NEW-FOLDER`,
   });
 }
 
-/** All stores of a repository carry one id: that of one which is still there, where the machine has forgotten it. */
+/**
+ * All stores of a repository carry one id: that of one which is still there, where the machine has forgotten it. So another
+ * machine joins a branch; one with points of an unrelated repository says nothing.
+ */
 async function repositoryIdOfOthers(app: App): Promise<string | undefined> {
   const { findIdentity } = await import("./points/identity.ts");
-  for (const { name, path } of folderStores(app)) {
-    const identity = await findIdentity(new FolderStore(name, path)).catch(() => undefined); // not there, or damaged: another may tell
-    if (identity !== undefined) return identity.repository;
+  for (const config of app.config.stores) {
+    try {
+      const store = await openStore(app, config);
+      const identity = await findIdentity(store);
+      if (identity !== undefined && (store instanceof FolderStore || (await isRelated(app, store)))) return identity.repository;
+    } catch (error) {
+      if (!(error instanceof BackupError)) throw error; // not there, or damaged: another may tell
+    }
   }
   return undefined;
+}
+
+async function isRelated(app: App, store: Store): Promise<boolean> {
+  const [{ sharesHistory }, { findObjects }] = await Promise.all([import("./points/kinship.ts"), import("./git/refs.ts")]);
+  return sharesHistory(store, async (oids) => (await findObjects(app.repository.commonDir, oids)).size);
 }
 
 export function recoveryTexts(): RecoveryTexts {

@@ -82,7 +82,7 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
       url: "branch:x",
       gitDir: join(scratch.path, "b.git"),
       remoteUrl: remote,
-      branch: "holdfast/backup",
+      ref: "refs/heads/holdfast/backup",
       partSize: 30_000,
     });
     await writeIdentity(branch, { format: 1, repository: "6f1a9c52-3b77-4c0e-9d5f-0a4f5b8c7e21", name: "test", created: "2026-01-01T00:00:00.000Z" });

@@ -87,7 +87,7 @@ export function writeConfig(config: Config): string {
 version: 1
 
 # Where points are kept. The first folder is written first; every other is an equal copy.
-# A folder, branch:REMOTE/NAME or branch:URL#NAME.
+# A folder, branch:REMOTE/NAME or branch:URL#NAME. A branch may have ref: refs/holdfast/backup and max_bytes: 2 GiB.
 stores:${list(config.stores.map(writeStore))}
 # Git remotes that get all branches and tags after each commit and push.
 mirrors:${list(config.mirrors.map(writeMirror))}
@@ -193,10 +193,15 @@ function readDays(node: Node | undefined, complain: Complain): number | null {
 
 function readSize(node: Node | undefined, complain: Complain): number | undefined {
   if (node === undefined) return undefined;
-  const value = isScalar(node) ? node.value : undefined;
-  const match = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/.exec(String(value));
+  const bytes = parseSize(String(isScalar(node) ? node.value : undefined));
+  if (bytes === undefined) complain(node, 'max_bytes should be a size such as "2 GiB" or a number of bytes');
+  return bytes;
+}
+
+/** Bytes; undefined for what is no size, or none to speak of. */
+export function parseSize(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/.exec(text);
   const bytes = match === null ? 0 : Math.floor(Number(match[1]) * 1024 ** ["B", "KiB", "MiB", "GiB", "TiB"].indexOf(match[2] ?? "B"));
-  if (bytes < 1) complain(node, 'max_bytes should be a size such as "2 GiB" or a number of bytes');
   return bytes < 1 ? undefined : bytes;
 }
 

@@ -7,17 +7,19 @@ test.each([
   ["../beside", { kind: "folder", path: "../beside" }],
   ["C:\\backups", { kind: "folder", path: "C:\\backups" }],
   ["branch", { kind: "folder", path: "branch" }],
-  ["branch:origin", { kind: "branch", remote: "origin", branch: "holdfast/backup" }],
-  ["branch:origin/holdfast/backup", { kind: "branch", remote: "origin", branch: "holdfast/backup" }],
-  ["branch:git@github.com:me/x.git#backup", { kind: "branch_url", url: "git@github.com:me/x.git", branch: "backup" }],
-  ["branch:https://h/x.git#a/b", { kind: "branch_url", url: "https://h/x.git", branch: "a/b" }],
-  ["branch:/srv/x.git#b", { kind: "branch_url", url: "/srv/x.git", branch: "b" }],
+  ["branch:origin", { kind: "branch", remote: "origin", ref: "refs/heads/holdfast/backup" }],
+  ["branch:origin/holdfast/backup", { kind: "branch", remote: "origin", ref: "refs/heads/holdfast/backup" }],
+  ["branch:git@github.com:me/x.git#backup", { kind: "branch_url", url: "git@github.com:me/x.git", ref: "refs/heads/backup" }],
+  ["branch:https://h/x.git#a/b", { kind: "branch_url", url: "https://h/x.git", ref: "refs/heads/a/b" }],
+  ["branch:origin/refs/holdfast/backup", { kind: "branch", remote: "origin", ref: "refs/holdfast/backup" }],
+  ["branch:https://h/x.git#refs/holdfast/backup", { kind: "branch_url", url: "https://h/x.git", ref: "refs/holdfast/backup" }],
+  ["branch:/srv/x.git#b", { kind: "branch_url", url: "/srv/x.git", ref: "refs/heads/b" }],
 ])("%s", (text, location) => {
   expect(parseStoreUrl(text)).toEqual(location);
 });
 
 test.each(["", " ", "branch:", "branch:/x", "branch:#b", "branch:--upload-pack=x#b", "branch:-o/b", "branch:o/", "branch:o/-b", "branch:o/a..b", "branch:o/a.lock",
-  "branch:o/.a", "branch:o/a b", "branch:u#", "branch:o/a//b", "branch:o/@", "ftp://h/x", "https://u:secret@h/x.git"])("%j is refused", (text) => {
+  "branch:o/.a", "branch:o/a b", "branch:u#", "branch:u#refs/", "branch:u#refs/a b", "branch:o/a//b", "branch:o/@", "ftp://h/x", "https://u:secret@h/x.git"])("%j is refused", (text) => {
   expect(() => parseStoreUrl(text)).toThrow(expect.objectContaining({ code: "config_invalid", message: expect.not.stringContaining("secret") }));
 }); // biome-ignore format: a table
 

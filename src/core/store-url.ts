@@ -1,16 +1,17 @@
 /**
- * Where a store lies, as people write it: a folder, `branch:REMOTE/NAME`, `branch:URL#NAME`.
+ * Where a store lies, as people write it: a folder, `branch:REMOTE/NAME`, `branch:URL#NAME`. A NAME that begins with
+ * `refs/` is the whole name of a ref, such as `refs/holdfast/backup`; any other is a branch.
  */
 import { BackupError } from "./errors.ts";
 
 export type StoreLocation =
   | { readonly kind: "folder"; readonly path: string }
-  /** `remote` is a remote's name in the user's repository. */
-  | { readonly kind: "branch"; readonly remote: string; readonly branch: string }
+  /** `remote` is a remote's name in the user's repository; `ref` a whole name. */
+  | { readonly kind: "branch"; readonly remote: string; readonly ref: string }
   /** `url` is whatever git takes: a URL, `host:path`, a folder. May carry credentials: not for messages. */
-  | { readonly kind: "branch_url"; readonly url: string; readonly branch: string };
+  | { readonly kind: "branch_url"; readonly url: string; readonly ref: string };
 
-const defaultBranch = "holdfast/backup";
+const defaultRef = "refs/heads/holdfast/backup";
 
 /** Pure: asks neither disk nor git. Throws `config_invalid`. */
 export function parseStoreUrl(text: string): StoreLocation {
@@ -32,17 +33,17 @@ function parseBranch(rest: string): StoreLocation {
   if (hash !== -1) {
     const url = rest.slice(0, hash);
     if (url === "" || url.startsWith("-")) throw invalid("a branch store needs a URL before the #");
-    return { kind: "branch_url", url, branch: checkBranch(rest.slice(hash + 1)) };
+    return { kind: "branch_url", url, ref: wholeRef(rest.slice(hash + 1)) };
   }
   const slash = rest.indexOf("/");
   const remote = slash === -1 ? rest : rest.slice(0, slash);
   if (!/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(remote)) throw invalid("a branch store needs a remote's name, or a URL and # before the branch");
-  return { kind: "branch", remote, branch: slash === -1 ? defaultBranch : checkBranch(rest.slice(slash + 1)) };
+  return { kind: "branch", remote, ref: slash === -1 ? defaultRef : wholeRef(rest.slice(slash + 1)) };
 }
 
-function checkBranch(branch: string): string {
-  if (!isRefName(branch)) throw invalid(`"${branch}" is not a name that git gives to a branch`);
-  return branch;
+function wholeRef(name: string): string {
+  if (!isRefName(name)) throw invalid(`"${name}" is not a name that git gives to a branch`);
+  return name.startsWith("refs/") ? name : `refs/heads/${name}`;
 }
 
 /** git-check-ref-format(1). */

@@ -11,6 +11,8 @@ const schema = z.object({
   newest: z.string().nullable(),
   /** Points that it lacked at the last attempt. */
   missing: z.int().nonnegative(),
+  /** Points that do not fit into the copy's budget: not missing, left out on purpose. */
+  beyond: z.object({ points: z.int().positive(), maxBytes: z.int().positive(), hasNewest: z.boolean() }).nullable().default(null),
   failures: z.int().nonnegative(),
   nextAttemptAt: z.iso.datetime().nullable(),
   error: z.string().nullable(),
@@ -18,8 +20,19 @@ const schema = z.object({
 });
 
 export type CopyState = z.infer<typeof schema>;
+/** `hasNewest`: the newest point is in the copy all the same. */
+export type Beyond = NonNullable<CopyState["beyond"]>;
 
-const freshCopyState: CopyState = { lastOkAt: null, newest: null, missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
+const freshCopyState: CopyState = {
+  lastOkAt: null,
+  newest: null,
+  missing: 0,
+  beyond: null,
+  failures: 0,
+  nextAttemptAt: null,
+  error: null,
+  hint: null,
+};
 
 export function readCopyState(folder: string, store: string): CopyState {
   try {

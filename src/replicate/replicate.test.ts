@@ -43,7 +43,10 @@ describe("a failure at any call", () => {
         expect(faults, `call ${nth}`).toBe(1);
         if (outcome?.status === "failed") {
           failed += 1;
-          expect(outcome).toMatchObject({ message: expect.stringContaining("was made to fail"), hint: expect.stringMatching(/\S/) });
+          expect(outcome).toMatchObject({
+            message: expect.stringMatching(/was made to fail|holdfast.json is not/),
+            hint: expect.stringMatching(/\S/),
+          });
         }
         await expectWholePoints(new MemoryStore("copy", files));
         expect(await run({ copies: [new MemoryStore("copy", files)], force: true }), `call ${nth}`).toEqual([
@@ -206,6 +209,7 @@ describe("trying again", () => {
       lastOkAt: new Date(time).toISOString(),
       newest: ids[2],
       missing: 0,
+      beyond: null,
       failures: 0,
       nextAttemptAt: null,
       error: null,
@@ -219,6 +223,60 @@ describe("trying again", () => {
     const copy = faultyStore(new MemoryStore("copy", files));
     expect(await run({ copies: [copy] })).toMatchObject([{ status: "ok", sent: 0 }]);
     expect(copy.calls.filter(({ method }) => method === "put")).toEqual([]);
+  });
+});
+
+describe("a budget", () => {
+  const size = (files: ReadonlyMap<string, Buffer>): number => [...files.values()].reduce((sum, { length }) => sum + length, 0);
+
+  test("gives the copy the newest points that fit, says what does not, and is no failure", async () => {
+    const whole = new Map<string, Buffer>();
+    await run({ copies: [new MemoryStore("copy", whole)] });
+    newState();
+    const files = new Map<string, Buffer>();
+    const maxBytes = size(whole) - 1;
+    const request = { copies: [new MemoryStore("copy", files)], budgets: new Map([["copy", maxBytes]]) };
+    const beyond = { points: 1, maxBytes, hasNewest: true };
+    expect(await run(request)).toEqual([{ store: "copy", status: "ok", sent: 2, missing: 0, beyond }]);
+    expect((await readCatalogue(new MemoryStore("copy", files))).points.map(({ id }) => id)).toEqual(ids.slice(1));
+    expect(stateOf("copy")).toMatchObject({ missing: 0, newest: ids[2], beyond, error: null });
+    expect(await run(request)).toEqual([{ store: "copy", status: "ok", sent: 0, missing: 0, beyond }]);
+    expect(await run({ ...request, budgets: new Map([["copy", maxBytes + 1]]) })).toEqual([{ store: "copy", status: "ok", sent: 1, missing: 0 }]);
+    expect(stateOf("copy").beyond).toBe(null);
+  });
+
+  test("that is full deletes nothing, and says that the newest point is not in the copy", async () => {
+    const files = new Map<string, Buffer>();
+    await run({ copies: [new MemoryStore("copy", files)] });
+    const before = sortedKeys(files);
+    await publish(primary, "20261123T120000Z-000004");
+    const budgets = new Map([["copy", size(files)]]);
+    expect(await run({ copies: [new MemoryStore("copy", files)], budgets })).toMatchObject([
+      { status: "ok", sent: 0, beyond: { points: 1, hasNewest: false } },
+    ]);
+    expect(sortedKeys(files)).toEqual(before);
+    expect(stateOf("copy")).toMatchObject({ newest: ids[2] });
+  });
+});
+
+describe("a store that two machines begin at once", () => {
+  test.each([
+    ["of the same repository, gets the points of both", identity.repository, "ok"],
+    ["of another repository, gets none of ours", "00000000-0000-4000-8000-000000000000", "failed"],
+  ])("one %s", async (_, repository, status) => {
+    const files = new Map<string, Buffer>();
+    const theirs = { ...identity, repository, created: "2026-02-02T00:00:00.000Z" };
+    /** As a branch does: another machine's identity was there first when ours is pushed. */
+    const copy = new MemoryStore("copy", files);
+    copy.flush = async () => {
+      if (files.get("holdfast.json")?.toString().includes(theirs.created) === true) return;
+      files.delete("holdfast.json");
+      await writeIdentity(new MemoryStore("copy", files), theirs);
+      throw new BackupError("store_failed", "holdfast.json: theirs stay", { details: { keys: ["holdfast.json"] } });
+    };
+    expect(await run({ copies: [copy] })).toMatchObject([{ status, sent: status === "ok" ? 3 : 0 }]);
+    expect(files.get("holdfast.json")?.toString()).toContain(theirs.created);
+    expect([...files.keys()].filter((key) => key.startsWith("2026")).length > 0).toBe(status === "ok");
   });
 });
 

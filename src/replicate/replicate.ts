@@ -4,19 +4,22 @@
  */
 import { retryDelayMs } from "../core/backoff.ts";
 import { BackupError, describeError } from "../core/errors.ts";
-import { dayOf } from "../core/ids.ts";
+import { dayOf, type PointId } from "../core/ids.ts";
 import { type Manifest, manifestKey, parseManifest, writeManifest } from "../core/manifest.ts";
-import { isManifestKey } from "../points/catalogue.ts";
+import { isManifestKey, readCatalogue } from "../points/catalogue.ts";
 import { findIdentity, type StoreIdentity, writeIdentity } from "../points/identity.ts";
 import { copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
-import { type CopyState, readCopyState, writeCopyState } from "./copy-state.ts";
+import { planBudget } from "./budget.ts";
+import { type Beyond, type CopyState, readCopyState, writeCopyState } from "./copy-state.ts";
 
 export interface ReplicateRequest {
   readonly primary: Store;
   readonly identity: StoreIdentity;
   readonly copies: readonly Store[];
+  /** Bytes that a copy may hold, by its name; without one it gets every point. */
+  readonly budgets?: ReadonlyMap<string, number>;
   /** Folder of the copies' states. */
   readonly stateFolder: string;
   readonly texts: RecoveryTexts;
@@ -36,6 +39,8 @@ export interface CopyOutcome {
   /** Points that were sent now. */
   readonly sent: number;
   readonly missing: number;
+  /** Older points that do not fit into the copy's budget. */
+  readonly beyond?: Beyond;
   readonly message?: string;
   readonly hint?: string;
 }
@@ -53,12 +58,13 @@ async function replicateTo(copy: Store, request: ReplicateRequest): Promise<Copy
   if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
     return { store: copy.name, status: "waiting", sent: 0, missing: state.missing, ...(state.error === null ? {} : { message: state.error }) };
   }
-  const progress: Progress = { missing: state.missing, sent: 0 };
+  const progress: Progress = { missing: state.missing, sent: 0, beyond: state.beyond };
   try {
     const newest = await send(copy, request, state, progress);
-    const after: CopyState = { lastOkAt: now().toISOString(), newest, missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
-    writeCopyState(stateFolder, copy.name, after);
-    return { store: copy.name, status: "ok", sent: progress.sent, missing: 0 };
+    const { beyond, sent } = progress;
+    const well = { missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
+    writeCopyState(stateFolder, copy.name, { ...well, lastOkAt: now().toISOString(), newest, beyond });
+    return { store: copy.name, status: "ok", sent, missing: 0, ...(beyond === null ? {} : { beyond }) };
   } catch (error) {
     if (signal?.aborted === true) throw error;
     const failures = state.failures + 1;
@@ -78,6 +84,7 @@ interface Progress {
   /** Points that the copy lacks. */
   missing: number;
   sent: number;
+  beyond: Beyond | null;
 }
 
 /**
@@ -85,14 +92,15 @@ interface Progress {
  * does not keep the later ones from it; it is thrown at the end.
  */
 async function send(copy: Store, request: ReplicateRequest, state: CopyState, progress: Progress): Promise<string | null> {
-  const { primary, identity, texts, onEvent } = request;
+  const { primary, texts, onEvent } = request;
   const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
   const wanted = await manifestKeys(primary, options);
-  await checkIdentity(copy, identity, state, options);
+  await checkIdentity(copy, request, state, options);
   await writeRecoveryFiles(copy, texts, options);
-  const present = new Set(await manifestKeys(copy, options));
-  const missing = wanted.filter((key) => !present.has(key));
+  const held = await readHeld(copy, options);
+  const { missing, beyond } = await planMissing(wanted, held, request.budgets?.get(copy.name), request, options);
   progress.missing = missing.length;
+  progress.beyond = beyond;
   const sent: Manifest[] = [];
   let damage: BackupError | undefined;
   for (const key of missing) {
@@ -117,21 +125,74 @@ async function send(copy: Store, request: ReplicateRequest, state: CopyState, pr
       cause: damage,
       hint: "holdfast points shows what is damaged; another copy may still hold it",
     });
-  return wanted.at(-1)?.slice("YYYYMMDD/".length, -".json".length) ?? null;
+  const inCopy = new Set([...held.manifests, ...missing]);
+  return idOf(wanted.findLast((key) => inCopy.has(key)));
+}
+
+/** What is to be sent, oldest first, and what the budget leaves out. Damaged manifests are among the first, to be told of. */
+async function planMissing(
+  wanted: readonly string[],
+  held: Held,
+  maxBytes: number | undefined,
+  { primary }: ReplicateRequest,
+  options: CallOptions,
+): Promise<{ readonly missing: readonly string[]; readonly beyond: Beyond | null }> {
+  const missing = wanted.filter((key) => !held.manifests.has(key));
+  if (maxBytes === undefined || missing.length === 0) return { missing, beyond: null };
+  const { points } = await readCatalogue(primary, options);
+  const present = new Set([...held.manifests].map((key) => idOf(key) ?? ""));
+  const plan = planBudget({ points, present, usedBytes: held.bytes, maxBytes });
+  if (plan.beyond.length === 0) return { missing, beyond: null };
+  const left = new Set(plan.beyond.map(({ id }) => manifestKey(id)));
+  const beyond = { points: left.size, maxBytes, hasNewest: plan.beyond.at(-1) !== points.at(-1) };
+  return { missing: missing.filter((key) => !left.has(key)), beyond };
+}
+
+interface Held {
+  readonly manifests: ReadonlySet<string>;
+  /** Of all that lies in the store. */
+  readonly bytes: number;
+}
+
+async function readHeld(store: Store, options: CallOptions): Promise<Held> {
+  const manifests = new Set<string>();
+  let bytes = 0;
+  for await (const { key, size } of store.list("", options)) {
+    if (isManifestKey(key)) manifests.add(key);
+    bytes += size;
+  }
+  return { manifests, bytes };
+}
+
+function idOf(key: string | undefined): PointId | null {
+  return key?.slice("YYYYMMDD/".length, -".json".length) ?? null;
 }
 
 /** A copy that is new gets its identity; one that was whole before and has none now may be an unmounted disk. */
-async function checkIdentity(copy: Store, identity: StoreIdentity, state: CopyState, options: CallOptions): Promise<void> {
+async function checkIdentity(copy: Store, request: ReplicateRequest, state: CopyState, options: CallOptions): Promise<void> {
+  const { identity } = request;
   const theirs = await findIdentity(copy, options);
-  if (theirs !== undefined && theirs.repository !== identity.repository) {
-    throw new BackupError("store_foreign", `the store ${copy.name} holds points of another repository (${theirs.name})`);
-  }
-  if (theirs !== undefined) return;
+  if (theirs !== undefined) return refuseForeign(copy, theirs, identity);
   if (state.lastOkAt !== null) {
     const hint = `is the disk mounted? to begin anew there: holdfast store remove ${copy.name}, then holdfast store add ${copy.name} ${copy.url}`;
     throw new BackupError("store_missing", `the store ${copy.name} is no longer at ${copy.url}`, { hint });
   }
   await writeIdentity(copy, identity, options);
+  await writeRecoveryFiles(copy, request.texts, options);
+  try {
+    await copy.flush(options);
+  } catch (error) {
+    // Another machine has begun the same store at this moment: whose identity stands there is read before any point goes.
+    if (!(error instanceof BackupError) || error.details["keys"] === undefined) throw error;
+  }
+  const standing = await findIdentity(copy, options);
+  if (standing === undefined) throw new BackupError("store_failed", `the store ${copy.name} does not keep what is written there`);
+  refuseForeign(copy, standing, identity);
+}
+
+function refuseForeign(copy: Store, theirs: StoreIdentity, ours: StoreIdentity): void {
+  if (theirs.repository === ours.repository) return;
+  throw new BackupError("store_foreign", `the store ${copy.name} holds points of another repository (${theirs.name})`);
 }
 
 /** What was sent must be there with its length before the copy counts. */

@@ -5,7 +5,7 @@ import { assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "./as
 const now = new Date("2026-11-21T15:00:00Z");
 const point = { id: "20261121T143005Z-a1b2c3", createdAt: "2026-11-21T14:30:05.000Z", consistent: true } as Manifest;
 const old = { ...point, createdAt: "2026-11-21T12:00:00.000Z" } as Manifest;
-const copy: CopyFacts = { name: "hub", url: "branch:origin/b", kind: "branch", missing: 0, lastOkAt: now, error: null, hint: null };
+const copy: CopyFacts = { name: "hub", url: "branch:origin/b", kind: "branch", missing: 0, beyond: null, lastOkAt: now, error: null, hint: null };
 const mirror: MirrorFacts = { remote: "origin", status: "ok", at: now, message: null };
 const well: StatusFacts = {
   now,
@@ -34,6 +34,7 @@ describe("all is well", () => {
     ["an old point of what never changed", { points: [old] }],
     ["changes that are not known", { points: [old], unsaved: undefined }],
     ["no mirrors", { mirrors: [] }],
+    ["older points that do not fit into a copy's budget", { copies: [{ ...copy, beyond: { points: 9, maxBytes: 1, hasNewest: true } }] }],
     ["a copy in a folder alone", { copies: [{ ...copy, kind: "folder" }] }],
     ["an older point that was partial", { points: [{ ...old, consistent: false } as Manifest, point] }],
   ])("with %s, too", (_, change) => {
@@ -56,6 +57,13 @@ describe("it is named, with what to do:", () => {
     ["refs of more than an hour", { points: [old], unsaved: { files: 0, refs: 1 } }, "at_risk", /more than an hour/, "holdfast backup"],
     ["a copy that lacks points", { copies: [copy, { ...copy, name: "b", missing: 3 }] }, "at_risk", /copy b lacks 3 points/, "holdfast sync --wait"],
     ["a copy that fails", { copies: [copy, { ...copy, name: "b", error: "no route" }] }, "at_risk", /copy b: no route/, "holdfast sync --wait"],
+    [
+      "a copy with no room",
+      { copies: [copy, { ...copy, name: "b", beyond: { points: 1, maxBytes: 1, hasNewest: false } }] },
+      "at_risk",
+      /copy b: the newest point/,
+      /max_bytes/,
+    ],
     ["a copy's own hint", { copies: [copy, { ...copy, name: "b", error: "x", hint: "mount it" }] }, "at_risk", /copy b/, "mount it"],
     ["a mirror that was never pushed", { mirrors: [{ ...mirror, status: "never" }] }, "at_risk", /never pushed/, "holdfast mirror"],
     [

@@ -32,6 +32,8 @@ export interface CopyFacts {
   readonly kind: "folder" | "branch";
   /** Points of the primary that it was not seen to hold. */
   readonly missing: number;
+  /** Points that its budget leaves out on purpose. */
+  readonly beyond: { readonly points: number; readonly maxBytes: number; readonly hasNewest: boolean } | null;
   readonly lastOkAt: Date | null;
   readonly error: string | null;
   readonly hint: string | null;
@@ -60,9 +62,9 @@ export interface Assessment {
 
 const hour = 3_600_000;
 
-/** Seen to hold every point, at its last attempt. */
-export function isWhole(copy: CopyFacts): boolean {
-  return copy.error === null && copy.missing === 0 && copy.lastOkAt !== null;
+/** Seen to hold every point that its budget lets in, the newest among them, at its last attempt. */
+function isWhole(copy: CopyFacts): boolean {
+  return copy.error === null && copy.missing === 0 && copy.beyond?.hasNewest !== false && copy.lastOkAt !== null;
 }
 
 /** For a shell. */
@@ -101,6 +103,8 @@ export function assess(facts: StatusFacts): Assessment {
   for (const copy of facts.copies) {
     if (copy.error !== null) find(`copy ${copy.name}: ${copy.error}`, copy.hint ?? "holdfast sync --wait");
     else if (copy.missing > 0) find(`copy ${copy.name} lacks ${copy.missing} points`, "holdfast sync --wait");
+    else if (copy.beyond?.hasNewest === false)
+      find(`copy ${copy.name}: the newest point does not fit into its budget`, "raise max_bytes in backup.yaml, or delete old points there");
   }
   for (const mirror of facts.mirrors) {
     if (mirror.status !== "ok")

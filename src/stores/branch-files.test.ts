@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type BranchFile, type BranchFiles, isFileOf, mergeFiles, parseFiles, partPaths } from "./branch-files.ts";
+import { type BranchFile, type BranchFiles, isMadeOf, mergeFiles, parseFiles, partPaths } from "./branch-files.ts";
 import { bytesSource } from "./store.ts";
 
 const oid = (digit: string) => digit.repeat(40);
@@ -18,38 +18,41 @@ test("a file up to the part size is one file, above it parts in the shell's orde
 
 test("a tree is read as keys; links, submodules and hostile names are not seen", () => {
   const lines = [
-    `100644 blob ${oid("1")}       3\t20261121/a b`,
-    `100755 blob ${oid("2")}       4\trestore.sh`,
-    `100644 blob ${oid("3")}      10\tbig.part001`,
-    `100644 blob ${oid("4")}       5\tbig.part002`,
-    `120000 blob ${oid("5")}       5\tlink`,
-    `160000 commit ${oid("6")}       -\tmodule`,
-    `100644 blob ${oid("7")}       5\t../out`,
-    `100644 blob ${oid("8")}       1\twhole`,
-    `100644 blob ${oid("9")}       2\twhole.part001`,
+    `100644 blob ${oid("1")}\t20261121/a b`,
+    `100755 blob ${oid("2")}\trestore.sh`,
+    `100644 blob ${oid("3")}\tbig.part001`,
+    `100644 blob ${oid("4")}\tbig.part002`,
+    `120000 blob ${oid("5")}\tlink`,
+    `160000 commit ${oid("6")}\tmodule`,
+    `100644 blob ${oid("7")}\t../out`,
+    `100644 blob ${oid("8")}\twhole`,
+    `100644 blob ${oid("9")}\twhole.part001`,
+    `100644 blob ${oid("a")}\t.holdfast-parts/on-its-way.part001`,
+    `100644 blob ${oid("b")}\tfar.part001`,
+    `100644 blob ${oid("1")}\tfar.part002`,
   ];
-  const files = parseFiles(Buffer.from(lines.map((line) => `${line}\0`).join("")));
+  const sizes = new Map(["3", "4", "10", "5"].map((size, index) => [oid(String(index + 1)), Number(size)]));
+  sizes.set(oid("8"), 1);
+  const files = parseFiles(Buffer.from(lines.map((line) => `${line}\0`).join("")), sizes);
   expect([...files].map(([key, file]) => [key, file.size])).toEqual([
     ["20261121/a b", 3],
     ["restore.sh", 4],
     ["whole", 1],
     ["big", 15],
+    ["far", null],
   ]);
   expect(files.get("big")?.parts.map((part) => part.path)).toEqual(["big.part001", "big.part002"]);
 });
 
 test("a source is compared by the blobs' oids alone", async () => {
   const blob = (bytes: string) => createHash("sha1").update(`blob ${bytes.length}\0${bytes}`).digest("hex");
-  const file: BranchFile = {
-    size: 5,
-    parts: [
-      { path: "a.part001", oid: blob("abc"), size: 3 },
-      { path: "a.part002", oid: blob("de"), size: 2 },
-    ],
-  };
-  expect(await isFileOf(file, bytesSource("abcde"), "sha1")).toBe(true);
-  expect(await isFileOf(file, bytesSource("abcdf"), "sha1")).toBe(false);
-  expect(await isFileOf(file, bytesSource("abcd"), "sha1")).toBe(false);
+  const parts = [
+    { oid: blob("abc"), size: 3 },
+    { oid: blob("de"), size: 2 },
+  ];
+  expect(await isMadeOf(parts, bytesSource("abcde"), "sha1")).toBe(true);
+  expect(await isMadeOf(parts, bytesSource("abcdf"), "sha1")).toBe(false);
+  expect(await isMadeOf(parts, bytesSource("abcd"), "sha1")).toBe(false);
 });
 
 const file = (digit: string): BranchFile => ({ size: 1, parts: [{ path: "x", oid: oid(digit), size: 1 }] });

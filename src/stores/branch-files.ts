@@ -7,18 +7,38 @@ import { isContained, splitPaths } from "../core/paths.ts";
 import type { Source } from "./store.ts";
 
 export interface BranchFile {
-  readonly size: number;
+  /** Null: the bytes are on the remote only, and nothing here tells how many. */
+  readonly size: number | null;
   /** In order; one with the key's own path, or several `KEY.part001`, `KEY.part002`, …. */
-  readonly parts: readonly { readonly path: string; readonly oid: string; readonly size: number }[];
+  readonly parts: readonly BranchPart[];
+}
+
+export interface BranchPart {
+  readonly path: string;
+  readonly oid: string;
+  /** Null: the blob is not on this machine. */
+  readonly size: number | null;
 }
 
 export type BranchFiles = ReadonlyMap<string, BranchFile>;
+
+/** What to make of a tree: null deletes the key. */
+export type Changes = ReadonlyMap<string, BranchFile | null>;
+
+/** Paths that begin so are no keys: what is on its way. */
+const hiddenPrefix = ".holdfast-";
+
+/** Where a part lies in the tree while the rest of its file is not yet on the remote. */
+export function earlyPath(path: string): string {
+  return `${hiddenPrefix}parts/${path}`;
+}
 
 const partSuffix = /\.part(\d{3})$/;
 const mostParts = 999;
 
 /** The paths of a new file. Throws RangeError for a key or a size that parts cannot say. */
 export function partPaths(key: string, size: number, partSize: number): string[] {
+  if (key.startsWith(hiddenPrefix)) throw new RangeError(`names that begin with ${hiddenPrefix} are for what is on its way`);
   if (partSuffix.test(key)) throw new RangeError("its name looks like a part of another file");
   if (size <= partSize) return [key];
   const count = Math.ceil(size / partSize);
@@ -27,25 +47,35 @@ export function partPaths(key: string, size: number, partSize: number): string[]
   return Array.from({ length: count }, (_, index) => `${key}.part${String(index + 1).padStart(3, "0")}`);
 }
 
-/** Reads `git ls-tree -r -l -z`. Links, submodules and names that no store has are not seen: the branch may be anyone's. */
-export function parseFiles(output: Buffer): Map<string, BranchFile> {
+/**
+ * Reads `git ls-tree -r -z`. Links, submodules and names that no store has are not seen: the branch may be anyone's.
+ * `sizes` are those of the blobs that are on this machine, by oid.
+ */
+export function parseFiles(output: Buffer, sizes: ReadonlyMap<string, number>): Map<string, BranchFile> {
   const files = new Map<string, BranchFile>();
-  const parted = new Map<string, BranchFile["parts"][number][]>();
-  for (const line of splitPaths(output)) {
-    const match = /^100(?:644|755) blob ([0-9a-f]+) +(\d+)\t(.+)$/s.exec(line);
-    if (match === null) continue;
-    const [, oid = "", size = "", path = ""] = match;
-    if (!isContained(path)) continue;
-    const part = { path, oid, size: Number(size) };
+  const parted = new Map<string, BranchPart[]>();
+  for (const { path, oid } of parseBlobs(output)) {
+    const part = { path, oid, size: sizes.get(oid) ?? null };
     const suffix = partSuffix.exec(path);
-    if (suffix === null) files.set(path, { size: part.size, parts: [part] });
+    if (suffix === null) files.set(path, fileOf([part]));
     else parted.set(path.slice(0, suffix.index), [...(parted.get(path.slice(0, suffix.index)) ?? []), part]);
   }
   for (const [key, parts] of parted) {
     // A whole file wins over stray parts. A part that is missing in between shows in the size and the checksum.
-    if (!files.has(key)) files.set(key, { size: parts.reduce((sum, part) => sum + part.size, 0), parts });
+    if (!files.has(key)) files.set(key, fileOf(parts));
   }
   return files;
+}
+
+export function parseBlobs(output: Buffer): { readonly path: string; readonly oid: string }[] {
+  return splitPaths(output).flatMap((line) => {
+    const [, oid = "", path = ""] = /^100(?:644|755) blob ([0-9a-f]+)\t(.+)$/s.exec(line) ?? [];
+    return isContained(path) && !path.startsWith(hiddenPrefix) ? [{ path, oid }] : [];
+  });
+}
+
+export function fileOf(parts: readonly BranchPart[]): BranchFile {
+  return { size: parts.reduce<number | null>((sum, { size }) => (sum === null || size === null ? null : sum + size), 0), parts };
 }
 
 export function pathsOf(file: BranchFile | undefined): string[] {
@@ -90,14 +120,18 @@ export function mergeFiles(base: BranchFiles, ours: BranchFiles, theirs: BranchF
 }
 
 /**
- * Has `source` the bytes of `file`? The oid of a blob is a hash over its size and its bytes, so nothing of the
+ * Has `source` the bytes of these parts? The oid of a blob is a hash over its size and its bytes, so nothing of the
  * repository is read.
  */
-export async function isFileOf(file: BranchFile, source: Source, objectFormat: "sha1" | "sha256"): Promise<boolean> {
-  if (file.size !== source.size) return false;
+export async function isMadeOf(
+  parts: readonly { readonly oid: string; readonly size: number }[],
+  source: Source,
+  objectFormat: "sha1" | "sha256",
+): Promise<boolean> {
+  if (parts.reduce((sum, { size }) => sum + size, 0) !== source.size) return false;
   const reader = new PartReader("", source);
   try {
-    for (const { oid, size } of file.parts) {
+    for (const { oid, size } of parts) {
       const hash = createHash(objectFormat).update(`blob ${size}\0`);
       for await (const piece of reader.take(size)) hash.update(piece);
       if (hash.digest("hex") !== oid) return false;

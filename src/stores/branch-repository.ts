@@ -3,14 +3,15 @@
  * Its calls are short and are not interrupted half-way; the store looks at its signal between them.
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, rm, stat } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { isPointId } from "../core/ids.ts";
 import { type GitResult, git, gitConversation, gitFind, gitText, withoutCredentials } from "../git/run.ts";
-import { type BranchFile, type BranchFiles, parseFiles, pathsOf } from "./branch-files.ts";
+import { type BranchFiles, type BranchPart, type Changes, earlyPath, parseBlobs, parseFiles, pathsOf } from "./branch-files.ts";
+import { fillSizes, tellingManifests } from "./branch-sizes.ts";
 
 /** Ref, and its new oid; null deletes. With `from` the ref must stand there (null: must not exist). */
 export interface RefUpdate {
@@ -19,7 +20,26 @@ export interface RefUpdate {
   readonly from?: string | null;
 }
 
-export type Changes = ReadonlyMap<string, BranchFile | null>;
+/** What a commit is made of, beside its parent. */
+export interface CommitWish {
+  readonly changes: Changes;
+  /** Parts of files that a later commit completes. */
+  readonly early?: readonly BranchPart[];
+  readonly author: Author;
+  readonly at: Date;
+}
+
+/** A commit, and the blobs that came with it. */
+export interface CommitBlobs {
+  readonly commit: string;
+  /** Null: the blob is not on this machine. */
+  readonly blobs: readonly { readonly oid: string; readonly size: number | null }[];
+}
+
+/** A bare repository beside ours for one fetch; removed when it is disposed of. */
+export interface Scratch extends AsyncDisposable {
+  readonly gitDir: string;
+}
 
 export interface Author {
   readonly name: string;
@@ -29,24 +49,29 @@ export interface Author {
 /** Errors of every method: `store_failed`, `store_unwritable`, `store_full`, `git_missing`. */
 export class BranchRepository {
   readonly gitDir: string;
+  /** Its object folder. */
+  readonly objects: string;
   readonly objectFormat: "sha1" | "sha256";
   readonly #storeName: string;
 
   constructor(storeName: string, gitDir: string, objectFormat: "sha1" | "sha256") {
     this.#storeName = storeName;
     this.gitDir = gitDir;
+    this.objects = join(gitDir, "objects");
     this.objectFormat = objectFormat;
   }
 
   /** Makes it where it is missing or half made. */
-  async create(branch: string): Promise<void> {
-    if ((await gitFind(["config", "--file", join(this.gitDir, "config"), "holdfast.ready"])) === "true") return;
+  async create(ref: string): Promise<void> {
+    if ((await gitFind(["config", "--file", join(this.gitDir, "config"), "holdfast.ready"])) === "true") return this.#sweep();
     await this.#run(async () => {
       await mkdir(this.gitDir, { recursive: true, mode: 0o700 });
       // Left by a run that was killed while it made the repository.
       for (const name of ["config.lock", "HEAD.lock"]) await rm(join(this.gitDir, name), { force: true });
       await git(["init", "--quiet", "--bare", "--template=", `--object-format=${this.objectFormat}`, this.gitDir]);
-      await git(["symbolic-ref", "HEAD", `refs/heads/${branch}`], { cwd: this.gitDir });
+      await git(["symbolic-ref", "HEAD", ref], { cwd: this.gitDir });
+      await mkdir(join(this.gitDir, "info"), { recursive: true });
+      await writeFile(join(this.gitDir, "info/attributes"), attributes);
       for (const [key, value] of settings) await git(["config", key, value], { cwd: this.gitDir });
     });
   }
@@ -57,8 +82,24 @@ export class BranchRepository {
 
   async filesAt(commit: string | null): Promise<BranchFiles> {
     if (commit === null) return new Map();
-    const { stdout } = await this.#run(() => git(["ls-tree", "-r", "-l", "-z", "--full-tree", commit], { cwd: this.gitDir }));
-    return parseFiles(stdout);
+    const { stdout } = await this.#run(() => git(["ls-tree", "-r", "-z", "--full-tree", commit], { cwd: this.gitDir }));
+    const files = parseFiles(stdout, await this.sizesOf(parseBlobs(stdout).map(({ oid }) => oid)));
+    const manifests = [...tellingManifests(files)].map((key) => [key, files.get(key)?.parts[0]?.oid ?? ""] as const);
+    if (manifests.length === 0) return files;
+    const bytes = await this.#readSmall(manifests.map(([, oid]) => oid));
+    return fillSizes(files, new Map(manifests.map(([key, oid]) => [key, bytes.get(oid) ?? Buffer.alloc(0)])));
+  }
+
+  /** Of those blobs that are on this machine, or in a scratch repository. */
+  async sizesOf(oids: readonly string[], cwd: string = this.gitDir): Promise<Map<string, number>> {
+    const sizes = new Map<string, number>();
+    if (oids.length === 0) return sizes;
+    const text = await this.#run(() => gitText(["cat-file", "--batch-check=%(objectname) %(objectsize)"], { cwd, input: `${oids.join("\n")}\n` }));
+    for (const line of text.split("\n")) {
+      const [oid = "", size = ""] = line.split(" ");
+      if (/^\d+$/.test(size)) sizes.set(oid, Number(size));
+    }
+    return sizes;
   }
 
   /** Is `ancestor` in the history of `commit`? No for null. */
@@ -83,22 +124,63 @@ export class BranchRepository {
     throw this.#failure(stderr);
   }
 
-  /** A commit of `files` (the tree of `parent`) with `changes`. Moves no ref. */
-  async commit(parent: string | null, files: BranchFiles, changes: Changes, author: Author, at: Date): Promise<string> {
+  /** A commit of `files` (the tree of `parent`) with changes. Moves no ref. Blobs of it may be on the remote only. */
+  async commit(parent: string | null, files: BranchFiles, { changes, early = [], author, at }: CommitWish): Promise<string> {
     const index = join(this.gitDir, `holdfast-index-${randomBytes(6).toString("hex")}`);
     const call = { cwd: this.gitDir, env: { ...identity(author, at), GIT_INDEX_FILE: index } };
     const parents = parent === null ? [] : ["-p", parent];
+    const garbage = (await this.garbageOf(parent)) + goneBytes(files, changes);
     try {
       return await this.#run(async () => {
         await git(["read-tree", parent ?? "--empty"], call);
-        await git(["update-index", "-z", "--index-info"], { ...call, input: indexInfo(files, changes, this.#zero()) });
-        const tree = (await gitText(["write-tree"], call)).trim();
-        return (await gitText(["commit-tree", tree, ...parents, "-F", "-"], { ...call, input: commitMessage(changes) })).trim();
+        await git(["update-index", "-z", "--index-info"], { ...call, input: indexInfo(files, changes, early, this.#zero()) });
+        const tree = (await gitText(["write-tree", "--missing-ok"], call)).trim();
+        const input = commitMessage(changes, garbage);
+        return (await gitText(["commit-tree", tree, ...parents, "-F", "-"], { ...call, input })).trim();
       });
     } finally {
       await rm(index, { force: true });
       await rm(`${index}.lock`, { force: true });
     }
+  }
+
+  /** A root commit with the tree of `replaced`, which it names. Moves no ref. */
+  async commitRoot(replaced: string, author: Author, at: Date): Promise<string> {
+    const call = { cwd: this.gitDir, env: identity(author, at), input: `holdfast: re-rooted\n\n${replacesTrailer}: ${replaced}\n` };
+    return (await this.#run(() => gitText(["commit-tree", `${replaced}^{tree}`, "-F", "-"], call))).trim();
+  }
+
+  /** The commit that the root below `commit` says to stand for; null where it says nothing. */
+  async replacedBy(commit: string): Promise<{ readonly root: string; readonly replaced: string } | null> {
+    const root = (await this.#run(() => gitText(["rev-list", "--first-parent", "--max-parents=0", commit, "--"], { cwd: this.gitDir }))).trim();
+    const replaced = root === "" ? "" : await this.#trailer(root, replacesTrailer);
+    return /^[0-9a-f]{40,64}$/.test(replaced) ? { root, replaced } : null;
+  }
+
+  /** Bytes of the files that the history below a commit holds and its tree no longer does, as its writers counted them. */
+  async garbageOf(commit: string | null): Promise<number> {
+    const text = commit === null ? "" : await this.#trailer(commit, garbageTrailer);
+    return /^\d{1,15}$/.test(text) ? Number(text) : 0;
+  }
+
+  async treeOf(commit: string): Promise<string | null> {
+    return this.resolve(`${commit}^{tree}`);
+  }
+
+  /** The commits of `tip` that `since` lacks, oldest first, each with the blobs that came with it. */
+  async newBlobs(since: string | null, tip: string): Promise<CommitBlobs[]> {
+    const range = since === null ? [tip] : [tip, `^${since}`];
+    const call = { cwd: this.gitDir };
+    const commits = await this.#run(() => gitText(["rev-list", "--first-parent", "--reverse", ...range, "--"], call));
+    const text = await this.#run(() => gitText(["diff-tree", "--stdin", "-r", "--root", "--no-renames"], { ...call, input: commits }));
+    const found: { commit: string; oids: string[] }[] = [];
+    for (const line of text.split("\n")) {
+      const [, oid, status] = /^:\d+ \d+ [0-9a-f]+ ([0-9a-f]+) ([A-Z])/.exec(line) ?? [];
+      if (oid !== undefined && status !== "D") found.at(-1)?.oids.push(oid);
+      else if (/^[0-9a-f]{40,64}$/.test(line)) found.push({ commit: line, oids: [] });
+    }
+    const sizes = await this.sizesOf(found.flatMap(({ oids }) => oids));
+    return found.map(({ commit, oids }) => ({ commit, blobs: oids.map((oid) => ({ oid, size: sizes.get(oid) ?? null })) }));
   }
 
   /** Writes one blob from a stream and gives its oid. git holds it in memory: a part, never a whole file. Rethrows what `bytes` throws. */
@@ -124,8 +206,9 @@ export class BranchRepository {
     return oid.trim();
   }
 
-  async *readBlob(oid: string, signal?: AbortSignal): AsyncIterable<Buffer> {
-    const { child, exited } = gitConversation(["cat-file", "blob", oid], { cwd: this.gitDir, ...(signal === undefined ? {} : { signal }) });
+  /** From here, or from a scratch repository. */
+  async *readBlob(oid: string, { cwd = this.gitDir, signal }: { readonly cwd?: string; readonly signal?: AbortSignal }): AsyncIterable<Buffer> {
+    const { child, exited } = gitConversation(["cat-file", "blob", oid], { cwd, ...(signal === undefined ? {} : { signal }) });
     // Awaited below, or git was ended because nobody reads on.
     exited.catch(() => undefined);
     let isRead = false;
@@ -136,6 +219,97 @@ export class BranchRepository {
       if (!isRead) child.kill();
     }
     await this.#run(() => exited);
+  }
+
+  /** Takes blobs from this machine that the remote has. One that git has packed stays. */
+  async dropBlobs(oids: readonly string[]): Promise<void> {
+    for (const oid of oids) await rm(join(this.gitDir, "objects", oid.slice(0, 2), oid.slice(2)), { force: true });
+  }
+
+  /** True when the history of `commit` ends where its parents were not fetched, not at a root. */
+  async isCut(commit: string): Promise<boolean> {
+    const ends = await readIfThere(join(this.gitDir, "shallow"));
+    if (ends === "") return false;
+    const roots = await this.#run(() => gitText(["rev-list", "--first-parent", "--max-parents=0", commit, "--"], { cwd: this.gitDir }));
+    return roots.split("\n").some((root) => root !== "" && ends.includes(root));
+  }
+
+  /** Histories end at these commits from now on. git itself never writes this file here: no fetch into this repository deepens. */
+  async endHistoryAt(commits: readonly string[]): Promise<void> {
+    const file = join(this.gitDir, "shallow");
+    const known = await readIfThere(file);
+    const lines = commits.filter((commit) => !known.includes(commit)).map((commit) => `${commit}\n`);
+    await this.#run(() => appendFile(file, lines.join("")));
+  }
+
+  /** Takes over a ref that was fetched into a scratch repository, with where its history ends. The objects are ours already. */
+  async adoptFrom(scratch: Scratch, ref: string, intoRef: string): Promise<void> {
+    const call = { cwd: scratch.gitDir, env: { GIT_OBJECT_DIRECTORY: this.objects } };
+    const commit = (await this.#run(() => gitText(["rev-parse", "--verify", ref], call))).trim();
+    const ends = (await readIfThere(join(scratch.gitDir, "shallow"))).split("\n").filter((line) => line !== "");
+    await this.endHistoryAt(ends);
+    await this.update({ ref: intoRef, to: commit });
+  }
+
+  /** Has the scratch repository this commit with all its folders, and do they name the same blobs as here? */
+  async holdsSame(scratch: Scratch, commit: string): Promise<boolean> {
+    const list = (cwd: string): Promise<GitResult> =>
+      this.#run(() => git(["ls-tree", "-r", "-z", "--full-tree", commit], { cwd, okCodes: [0, 128] }));
+    const [there, here] = [await list(scratch.gitDir), await list(this.gitDir)];
+    return there.code === 0 && there.stdout.equals(here.stdout);
+  }
+
+  async openScratch(): Promise<Scratch> {
+    const gitDir = join(this.gitDir, `${scratchPrefix}${randomBytes(6).toString("hex")}`);
+    await this.#run(() => git(["init", "--quiet", "--bare", "--template=", `--object-format=${this.objectFormat}`, gitDir]));
+    return { gitDir, [Symbol.asyncDispose]: () => rm(gitDir, { recursive: true, force: true }) };
+  }
+
+  /** A number that this machine remembers of the branch. */
+  async remembered(name: string): Promise<number> {
+    return Number((await gitFind(["config", "--file", join(this.gitDir, "config"), `holdfast.${name}`])) ?? 0);
+  }
+
+  async remember(name: string, value: number): Promise<void> {
+    await this.#run(() => git(["config", "--file", join(this.gitDir, "config"), `holdfast.${name}`, String(value)]));
+  }
+
+  /** Unreachable objects of an older history. A blob that was put and not yet committed is younger. */
+  async prune(): Promise<void> {
+    await this.#run(() => git(["prune", "--expire=2.days.ago"], { cwd: this.gitDir }));
+  }
+
+  async #trailer(commit: string, name: string): Promise<string> {
+    const format = `--format=%(trailers:key=${name},valueonly)`;
+    return (await this.#run(() => gitText(["log", "-1", "--no-show-signature", format, commit, "--"], { cwd: this.gitDir }))).trim();
+  }
+
+  /** Whole small blobs, by oid; those that are not here are left out. */
+  async #readSmall(oids: readonly string[]): Promise<Map<string, Buffer>> {
+    const found = new Map<string, Buffer>();
+    for (let at = 0; at < oids.length; at += 1000) {
+      const input = `${oids.slice(at, at + 1000).join("\n")}\n`;
+      const { stdout } = await this.#run(() => git(["cat-file", "--batch=%(objectname) %(objectsize)"], { cwd: this.gitDir, input }));
+      for (let start = 0; start < stdout.length; ) {
+        const end = stdout.indexOf(0x0a, start);
+        const [oid = "", size = ""] = stdout.toString("latin1", start, end).split(" ");
+        start = end + 1;
+        if (!/^\d+$/.test(size)) continue; // missing
+        found.set(oid, stdout.subarray(start, start + Number(size)));
+        start += Number(size) + 1;
+      }
+    }
+    return found;
+  }
+
+  /** What killed runs left. No call of ours takes a day. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(this.gitDir)) {
+      if (!name.startsWith(scratchPrefix) && !name.startsWith("holdfast-index-")) continue;
+      const file = join(this.gitDir, name);
+      const found = await stat(file).catch(() => undefined); // gone meanwhile
+      if (found !== undefined && Date.now() - found.mtimeMs > 24 * 60 * 60_000) await rm(file, { recursive: true, force: true });
+    }
   }
 
   #zero(): string {
@@ -190,24 +364,46 @@ const settings: readonly (readonly [string, string])[] = [
   ["holdfast.ready", "true"],
 ];
 
+/** Deltas between compressed artifacts save nothing and cost a search; between folders and manifests they do save. */
+const attributes = "*.zst -delta\n*.bundle -delta\n*.idx -delta\n*.part[0-9][0-9][0-9] -delta\n";
+
+const scratchPrefix = "holdfast-scratch-";
+const garbageTrailer = "Holdfast-Garbage";
+const replacesTrailer = "Holdfast-Replaces";
+
+async function readIfThere(file: string): Promise<string> {
+  return readFile(file, "utf8").catch((error: unknown) => {
+    if (systemCode(error) === "ENOENT") return "";
+    throw error;
+  });
+}
+
 /** Input of `update-index -z --index-info`: the old paths of each changed key go, the new ones come. */
-function indexInfo(files: BranchFiles, changes: Changes, zero: string): string {
+function indexInfo(files: BranchFiles, changes: Changes, early: readonly BranchPart[], zero: string): string {
   const gone: string[] = [];
   const come: string[] = [];
   for (const [key, file] of changes) {
     for (const path of pathsOf(files.get(key))) gone.push(`0 ${zero}\t${path}\0`);
-    for (const part of file?.parts ?? []) come.push(`100644 ${part.oid}\t${part.path}\0`);
+    const parts = file?.parts ?? [];
+    if (parts.length > 1) for (const { path } of parts) gone.push(`0 ${zero}\t${earlyPath(path)}\0`);
+    for (const { oid, path } of parts) come.push(`100644 ${oid}\t${path}\0`);
   }
+  for (const { oid, path } of early) come.push(`100644 ${oid}\t${path}\0`);
   return [...gone, ...come].join("");
 }
 
-function commitMessage(changes: Changes): string {
+function goneBytes(files: BranchFiles, changes: Changes): number {
+  return [...changes.keys()].reduce((sum, key) => sum + (files.get(key)?.size ?? 0), 0);
+}
+
+function commitMessage(changes: Changes, garbage: number): string {
   const keys = [...changes.keys()].sort();
   const ids = keys.map((key) => key.slice(key.lastIndexOf("/") + 1).replace(/\..*$/, "")).filter(isPointId);
   const points = [...new Set(ids)];
   const subject = points.length === 0 ? `${keys.length} files` : points.length === 1 ? `point ${points[0]}` : `${points.length} points`;
   const lines = keys.map((key) => `${changes.get(key) === null ? "-" : "+"} ${key}`);
-  return `${[`holdfast: ${subject}`, "", ...points.map((id) => `point ${id}`), "", ...lines].join("\n")}\n`;
+  const trailer = garbage === 0 ? [] : ["", `${garbageTrailer}: ${garbage}`];
+  return `${[`holdfast: ${subject}`, "", ...points.map((id) => `point ${id}`), "", ...lines, ...trailer].join("\n")}\n`;
 }
 
 function identity({ name, email }: Author, at: Date): Record<string, string> {

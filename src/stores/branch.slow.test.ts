@@ -25,7 +25,7 @@ function git(cwd: string, ...args: string[]): string {
 
 function open(machine: string, more: Partial<BranchStoreOptions> = {}): BranchStore {
   const gitDir = join(dir.path, `${machine}.git`);
-  return new BranchStore({ name: machine, url: "branch:origin", gitDir, remoteUrl: remote, branch: "holdfast/backup", partSize: 1000, ...more });
+  return new BranchStore({ name: machine, url: "branch:origin", gitDir, remoteUrl: remote, ref, partSize: 1000, ...more });
 }
 
 async function keys(store: Store): Promise<string[]> {
@@ -65,7 +65,7 @@ test("a flush is one commit of all that was staged, on a branch of its own", asy
   await store.flush();
   const subject = `Holdfast <holdfast@localhost> 1795271405 holdfast: point ${point}`;
   expect(git(remote, "log", "--format=%an <%ae> %at %s", ref).split("\n")).toEqual([subject, subject]);
-  expect(git(remote, "log", "-1", "--format=%b", ref)).toBe(`point ${point}\n\n- 20261121/${point}.bundle\n+ holdfast.json`);
+  expect(git(remote, "log", "-1", "--format=%b", ref)).toBe(`point ${point}\n\n- 20261121/${point}.bundle\n+ holdfast.json\n\nHoldfast-Garbage: 1`);
   expect(git(remote, "for-each-ref", "--format=%(refname)")).toBe(ref);
 });
 
@@ -86,6 +86,18 @@ test("a machine that has never seen the branch fetches it first", async () => {
   expect(await keys(other)).toEqual(["x", "y"]);
   expect((await readAll(open("c"), "x"))?.toString()).toBe("bytes of x");
   await expect(open("d").put("x", bytesSource("other"))).rejects.toMatchObject({ code: "store_failed" });
+});
+
+test("a machine that looks again sees what others have pushed since; while the remote is away, what it saw last", async () => {
+  await save(open("a"), "x");
+  await open("b").open();
+  await save(open("a"), "y");
+  expect(await keys(open("b"))).toEqual(["x", "y"]);
+  await save(open("a"), "z");
+  renameSync(remote, `${remote}.away`);
+  expect(await keys(open("b"))).toEqual(["x", "y"]);
+  renameSync(`${remote}.away`, remote);
+  expect((await readAll(open("b"), "z"))?.toString()).toBe("bytes of z");
 });
 
 test("two machines that write at once lose nothing", { timeout: 60_000 }, async () => {

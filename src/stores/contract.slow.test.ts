@@ -24,7 +24,14 @@ const openBranch = (hasRemote: boolean, partSize: number) => async (): Promise<O
   const dir = tempDir();
   const remoteUrl = hasRemote ? join(dir.path, "remote.git") : null;
   if (remoteUrl !== null) await git(["init", "--quiet", "--bare", remoteUrl]);
-  const options = { name: "branch", url: "branch:origin", gitDir: join(dir.path, "store.git"), remoteUrl, branch: "holdfast/backup", partSize };
+  const options = {
+    name: "branch",
+    url: "branch:origin",
+    gitDir: join(dir.path, "store.git"),
+    remoteUrl,
+    ref: "refs/heads/holdfast/backup",
+    partSize,
+  };
   const again = async (): Promise<Store> => new BranchStore(options);
   return { store: await again(), reopen: again, [Symbol.asyncDispose]: async () => dir[Symbol.dispose]() };
 };

@@ -6,7 +6,8 @@
  * - A finished `put` is visible to `get`, `stat` and `list` of the same store object; nobody sees half a `put`.
  * - A `put` of a key that is there with the same bytes is done; with other bytes it throws `store_failed`.
  * - After `flush` all earlier puts and deletes survive a power cut and are visible to everyone.
- *   Where `put` itself gives that (a folder, a bucket), `flush` does nothing.
+ *   Where `put` itself gives that (a folder, a bucket), `flush` does nothing. Where another machine was first with other
+ *   bytes, theirs stay, the rest is done, and `flush` throws `store_failed` with these `keys` in its details.
  * - A missing key is a known answer: `stat` and `get` give undefined.
  * - When `signal` aborts, nothing more is written and the call throws.
  * - Errors are BackupErrors: `store_missing`, `store_unwritable`, `store_full`, `remote_failed`, `store_failed`.

@@ -1,6 +1,6 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
 import { dirname, join } from "node:path";
-import { type App, createPrimary, createStoreFolder, folderStores, openApp, proposedStore } from "../app.ts";
+import { type App, createPrimary, createStoreFolder, folderStores, openApp, proposedStore, refuseHiddenRef } from "../app.ts";
 import { type Config, mirrorOf, type StoreConfig } from "../core/config.ts";
 import type { Problem } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
@@ -64,7 +64,8 @@ export async function protect(app: App, wish: ProtectWish, options: { signal: Ab
   const primary = folderStores({ ...app, config })[0];
   if (primary === undefined) throw new BackupError("internal", "no folder was chosen for the store");
   options.onStep("store");
-  await createPrimary(app, primary.path);
+  for (const store of config.stores) if (!app.config.stores.includes(store)) await refuseHiddenRef(app, store);
+  await createPrimary({ ...app, config }, primary.path);
   for (const url of wish.stores) {
     const location = parseStoreUrl(url);
     if (location.kind === "folder") await createStoreFolder(app, location.path);

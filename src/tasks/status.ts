@@ -92,9 +92,9 @@ function readLastFailure(app: App): string | null {
 function readAlarming(app: App): Rewrite[] {
   // A backup branch is re-rooted by whoever prunes it.
   const expected = new Set(
-    app.config.stores.flatMap(({ url }) => {
+    app.config.stores.flatMap(({ url, ref }) => {
       const location = parseStoreUrl(url);
-      return location.kind === "branch" ? [`refs/remotes/${location.remote}/${location.branch}`] : [];
+      return location.kind === "branch" ? [(ref ?? location.ref).replace(/^refs\/heads\//, `refs/remotes/${location.remote}/`)] : [];
     }),
   );
   return alarming(readRewrites(app.state.rewrites), now(), (ref) => expected.has(ref));
@@ -119,6 +119,7 @@ function readCopies(app: App): CopyFacts[] {
         url,
         kind: parseStoreUrl(url).kind === "folder" ? ("folder" as const) : ("branch" as const),
         missing: state.missing,
+        beyond: state.beyond,
         lastOkAt: state.lastOkAt === null ? null : new Date(state.lastOkAt),
         error: state.error ?? (state.lastOkAt === null ? "nothing was copied yet" : null),
         hint: state.hint,

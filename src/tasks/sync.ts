@@ -58,6 +58,7 @@ export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptio
     primary,
     identity: await readIdentity(primary),
     copies,
+    budgets: new Map(app.config.stores.flatMap(({ name, maxBytes }) => (maxBytes === undefined ? [] : [[name, maxBytes]]))),
     stateFolder: app.state.copies,
     texts: recoveryTexts(),
     now,
@@ -110,5 +111,5 @@ function mirrorOptions({ repository, config, state }: App): MirrorOptions {
 /** The ref that holds a branch store. */
 function branchRefs({ url, ref }: StoreConfig): string[] {
   const location = parseStoreUrl(url);
-  return location.kind === "folder" ? [] : [ref ?? `refs/heads/${location.branch}`];
+  return location.kind === "folder" ? [] : [ref ?? location.ref];
 }

@@ -3,13 +3,13 @@ import { exitCodes } from "../../core/errors.ts";
 import { storedSize } from "../../core/manifest.ts";
 import { Policy } from "../../core/policy.ts";
 import { describeRewrite } from "../../core/rewrites.ts";
-import { type CopyFacts, isWhole, type Protection } from "../../status/assess.ts";
+import type { CopyFacts, Protection } from "../../status/assess.ts";
 import { explainFiles } from "../../status/unsaved.ts";
 import { storeFoldersOf } from "../../tasks/point.ts";
 import { acknowledgeAll, readStatus, type Status } from "../../tasks/status.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
-import { age, bytes, count, path, table } from "./words.ts";
+import { age, beyondBudget, bytes, count, path, table } from "./words.ts";
 
 const exitOf: Readonly<Record<Protection, number>> = { protected: exitCodes.done, at_risk: exitCodes.partial, unprotected: exitCodes.failed };
 const wordsOf: Readonly<Record<Protection, string>> = { protected: "PROTECTED", at_risk: "AT RISK", unprotected: "UNPROTECTED" };
@@ -61,7 +61,8 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
 }
 
 function copyState(copy: CopyFacts, now: Date): string {
-  if (isWhole(copy) && copy.lastOkAt !== null) return `whole, seen ${age(copy.lastOkAt, now)}`;
+  const state = copy.beyond === null ? "whole" : beyondBudget(copy.beyond);
+  if (copy.error === null && copy.missing === 0 && copy.lastOkAt !== null) return `${state}, seen ${age(copy.lastOkAt, now)}`;
   if (copy.lastOkAt === null) return "nothing copied yet";
   return `${copy.missing > 0 ? `${count(copy.missing, "point")} missing` : "not reached"}, last whole ${age(copy.lastOkAt, now)}`;
 }

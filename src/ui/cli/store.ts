@@ -1,18 +1,24 @@
-import { createStoreFolder, findStore, openApp, primaryStore } from "../../app.ts";
+import { createStoreFolder, openApp, openStore, primaryStore, refuseHiddenRef } from "../../app.ts";
+import { parseSize, type StoreConfig } from "../../core/config.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
-import { parseStoreUrl } from "../../core/store-url.ts";
+import { isRefName, parseStoreUrl } from "../../core/store-url.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
 import { freeName } from "../../tasks/protect.ts";
 import { refuseForeignCopy, syncCopies } from "../../tasks/sync.ts";
 import type { CommandContext } from "./context.ts";
 import { reportCopy } from "./sync.ts";
-import { table } from "./words.ts";
+import { bytes, table } from "./words.ts";
 
-/** `store add [NAME] URL`, `store list`, `store remove NAME`. */
+interface StoreOptions {
+  readonly ref?: string;
+  readonly maxBytes?: string;
+}
+
+/** `store add [NAME] URL [--ref REF] [--max-bytes SIZE]`, `store list`, `store remove NAME`. */
 export async function store(
   { cwd, output, signal }: CommandContext,
-  _options: object,
+  options: StoreOptions,
   action = "",
   first?: string,
   second?: string,
@@ -21,7 +27,7 @@ export async function store(
   const { stores } = app.config;
   switch (action) {
     case "list": {
-      for (const line of table(stores.map(({ name, url }, index) => [name, url, index === 0 ? "primary" : ""]))) output.line(line);
+      for (const line of table(stores.map((store, index) => [store.name, store.url, describeRest(store, index === 0)]))) output.line(line);
       if (stores.length === 0) output.line("No stores. holdfast init --yes makes the first one.");
       output.json({ stores });
       return exitCodes.done;
@@ -35,13 +41,15 @@ export async function store(
         throw new BackupError("usage", `there is a store ${name} or ${url} already`, { hint: "holdfast store list" });
       if (stores.length === 0)
         throw new BackupError("not_protected", `${app.name} is not protected yet`, { hint: `holdfast init --yes --store ${url}` });
+      const added: StoreConfig = { name, url, ...branchOptions(options, location.kind === "folder") };
       if (location.kind === "folder") await createStoreFolder(app, location.path);
-      await refuseForeignCopy(app, await findStore(app, url));
-      writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: [...stores, { name, url }] });
+      await refuseHiddenRef(app, added);
+      await refuseForeignCopy(app, await openStore(app, added));
+      writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: [...stores, added] });
       const outcomes = await syncCopies(await openApp(cwd), { force: true, signal });
       const outcome = outcomes.find((copy) => copy.store === name);
       if (outcome !== undefined) reportCopy(outcome, output);
-      output.json({ name, url, copy: outcome });
+      output.json({ ...added, copy: outcome });
       return outcome === undefined || outcome.status === "ok" ? exitCodes.done : exitCodes.partial;
     }
     case "remove": {
@@ -61,4 +69,20 @@ export async function store(
     default:
       throw new BackupError("usage", `there is no store ${action}`, { hint: "holdfast store add|list|remove" });
   }
+}
+
+/** Throws `usage` for what a store of this kind cannot have. */
+function branchOptions({ ref, maxBytes }: StoreOptions, isFolder: boolean): Pick<StoreConfig, "ref" | "maxBytes"> {
+  if (isFolder && (ref !== undefined || maxBytes !== undefined))
+    throw new BackupError("usage", "--ref and --max-bytes are for branch stores", { hint: "holdfast store add NAME branch:REMOTE/holdfast/backup" });
+  if (ref !== undefined && !(ref.startsWith("refs/") && isRefName(ref)))
+    throw new BackupError("usage", `--ref should be a whole name, ${JSON.stringify(ref)} is not`, { hint: "--ref refs/holdfast/backup" });
+  const size = maxBytes === undefined ? undefined : parseSize(maxBytes);
+  if (maxBytes !== undefined && size === undefined)
+    throw new BackupError("usage", `--max-bytes should be a size, ${JSON.stringify(maxBytes)} is not`, { hint: '--max-bytes "2 GiB"' });
+  return { ...(ref === undefined ? {} : { ref }), ...(size === undefined ? {} : { maxBytes: size }) };
+}
+
+function describeRest({ ref, maxBytes }: StoreConfig, isPrimary: boolean): string {
+  return [isPrimary ? "primary" : "", ref ?? "", maxBytes === undefined ? "" : `up to ${bytes(maxBytes)}`].filter((text) => text !== "").join(", ");
 }

@@ -8,7 +8,7 @@ import { findLockOwner } from "../../state/lock.ts";
 import { checkMirrorsNow, syncAll, syncMirrors } from "../../tasks/sync.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
-import { count, path } from "./words.ts";
+import { beyondBudget, count, path } from "./words.ts";
 
 export async function sync({ cwd, output, signal }: CommandContext, options: { readonly wait?: boolean }): Promise<number> {
   const app = await openApp(cwd);
@@ -45,8 +45,9 @@ export async function mirror({ cwd, output, signal }: CommandContext, options: {
   return checks.every(({ status }) => status === "same") ? exitCodes.done : exitCodes.partial;
 }
 
-export function reportCopy({ store, status, sent, missing, message, hint }: CopyOutcome, output: Output): void {
-  if (status === "ok") output.line(`copy ${store}: whole${sent > 0 ? `, ${count(sent, "point")} sent` : ""}`);
+export function reportCopy({ store, status, sent, missing, beyond, message, hint }: CopyOutcome, output: Output): void {
+  const state = beyond === undefined ? "whole" : beyondBudget(beyond);
+  if (status === "ok") output.line(`copy ${store}: ${state}${sent > 0 ? `, ${count(sent, "point")} sent` : ""}`);
   else
     output.line(
       `copy ${store}: ${status}, ${count(missing, "point")} missing${message === undefined ? "" : `: ${message}`}${hint === undefined ? "" : `\n  hint: ${hint}`}`,

@@ -1,5 +1,6 @@
 /** Sizes, ages and paths in words for people. */
 import { printablePath } from "../../core/paths.ts";
+import type { Beyond } from "../../replicate/copy-state.ts";
 
 export function bytes(count: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -37,6 +38,12 @@ export function age(moment: Date, now: Date): string {
 
 export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${number.toLocaleString("en")} ${number === 1 ? noun : plural}`;
+}
+
+/** "12 older points do not fit into 2.0 GiB". */
+export function beyondBudget({ points, maxBytes, hasNewest }: Beyond): string {
+  const which = hasNewest ? count(points, "older point") : points === 1 ? "the newest point" : `${count(points, "point")}, the newest among them,`;
+  return `${which} ${points === 1 ? "does" : "do"} not fit into ${bytes(maxBytes)}`;
 }
 
 export function path(text: string): string {

@@ -224,7 +224,7 @@ describe("status", () => {
     return point;
   }
   const said = async (): Promise<string[]> =>
-    (await here.json(["status"], 3)).findings.map(({ what }: { what: string }) => what).filter((what: string) => what.includes("force-pushed"));
+    (await here.json(["status"], 3)).notices.map(({ what }: { what: string }) => what).filter((what: string) => what.includes("force-pushed"));
 
   test("says that a remote was force-pushed and where the commits are, until a person has seen it", async () => {
     const point = await forcePush();

@@ -26,7 +26,7 @@ const judged = (change: Partial<StatusFacts>) => assess({ ...well, ...change });
 
 describe("all is well", () => {
   test("where a point is new, whole, copied elsewhere, and the hooks fire", () => {
-    expect(assess(well)).toEqual({ protection: "protected", findings: [], copies: { whole: 2, elsewhere: 1 } });
+    expect(assess(well)).toEqual({ protection: "protected", findings: [], notices: [], copies: { whole: 2, elsewhere: 1 } });
   });
 
   test.each<[string, Partial<StatusFacts>]>([
@@ -73,20 +73,6 @@ describe("it is named, with what to do:", () => {
       /origin: rejected \(protected\)/,
       "holdfast mirror",
     ],
-    [
-      "a force-push",
-      { rewrites: [rewrite] },
-      "at_risk",
-      /^origin\/main was force-pushed: 14 commits are in no ref any more, point p1 has them$/,
-      /--acknowledge$/,
-    ],
-    [
-      "several rewrites",
-      { rewrites: [{ ...rewrite, new: null, lost: 1 }, rewrite] },
-      "at_risk",
-      /^origin\/main was deleted: 1 .* \(and 1 more\)$/,
-      /--lost/,
-    ],
     ["one copy only", { copies: [] }, "at_risk", /one copy only/, /^holdfast store add/],
     ["a copy never seen whole", { copies: [{ ...copy, lastOkAt: null }] }, "at_risk", /one copy only/, /^holdfast store add/],
     ["no point yet", { points: [] }, "unprotected", /no point yet/, "holdfast backup"],
@@ -105,6 +91,14 @@ describe("it is named, with what to do:", () => {
     if (typeof hint === "string") expect(findings[0]?.hint).toBe(hint);
     else expect(findings[0]?.hint).toMatch(hint);
   });
+});
+
+test("what others forced away is told, and puts nothing at risk: a point has it", () => {
+  const hint = expect.stringMatching(/^restore-from-git --lost .*--acknowledge$/);
+  const what = "origin/main was force-pushed: 14 commits are in no ref any more, point p1 has them";
+  expect(judged({ rewrites: [rewrite] })).toMatchObject({ protection: "protected", findings: [], notices: [{ what, hint }] });
+  const two = judged({ rewrites: [{ ...rewrite, new: null, lost: 1 }, rewrite] });
+  expect(two.notices).toMatchObject([{ what: expect.stringMatching(/^origin\/main was deleted: 1 .* \(and 1 more\)$/) }]);
 });
 
 test("the worst comes first, and nothing hides another", () => {

@@ -52,10 +52,17 @@ export interface MirrorFacts {
 
 export type Protection = "protected" | "at_risk" | "unprotected";
 
+export interface Remark {
+  readonly what: string;
+  readonly hint: string;
+}
+
 export interface Assessment {
   readonly protection: Protection;
   /** What is wrong, the worst first, each with what to do. */
-  readonly findings: readonly { readonly what: string; readonly hint: string }[];
+  readonly findings: readonly Remark[];
+  /** What people should know although nothing is at risk by it: points have what others have forced away. */
+  readonly notices: readonly Remark[];
   /** By what was seen, not by what was configured. */
   readonly copies: { readonly whole: number; readonly elsewhere: number };
 }
@@ -73,7 +80,7 @@ function quotedPath(path: string): string {
 }
 
 export function assess(facts: StatusFacts): Assessment {
-  const findings: { what: string; hint: string }[] = [];
+  const findings: Remark[] = [];
   const find = (what: string, hint: string): void => void findings.push({ what, hint });
   const last = facts.points?.at(-1);
   if (facts.points === undefined)
@@ -113,14 +120,17 @@ export function assess(facts: StatusFacts): Assessment {
         mirror.hint ?? "holdfast mirror",
       );
   }
-  const [newest, ...older] = facts.rewrites;
-  if (newest !== undefined) {
-    const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
-    find(`${describeRewrite(newest)}${more}`, "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge");
-  }
   const whole = (last === undefined ? 0 : 1) + facts.copies.filter((copy) => isWhole(copy)).length;
   const elsewhere = facts.copies.filter((copy) => copy.kind === "branch" && isWhole(copy)).length;
   if (last !== undefined && whole < 2)
     find("there is one copy only: a lost disk loses everything but what is pushed", "holdfast store add NAME branch:REMOTE/holdfast/backup");
-  return { protection: last === undefined ? "unprotected" : findings.length === 0 ? "protected" : "at_risk", findings, copies: { whole, elsewhere } };
+  const protection = last === undefined ? "unprotected" : findings.length === 0 ? "protected" : "at_risk";
+  return { protection, findings, notices: noticesOf(facts), copies: { whole, elsewhere } };
+}
+
+function noticesOf({ rewrites: [newest, ...older] }: StatusFacts): Remark[] {
+  if (newest === undefined) return [];
+  const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
+  const hint = "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge";
+  return [{ what: `${describeRewrite(newest)}${more}`, hint }];
 }

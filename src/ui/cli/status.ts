@@ -27,6 +27,7 @@ export async function status(
   output.json({
     protection: assessment.protection,
     findings: assessment.findings,
+    notices: assessment.notices,
     last: points?.at(-1) ?? null,
     points: points?.length ?? 0,
     stored: points?.reduce((sum, point) => sum + storedSize(point), 0) ?? 0,
@@ -55,9 +56,9 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
   }
   rows.push(["hooks", hooks === "firing" ? "installed" : hooks === "partly" ? "some do not fire" : "not installed"]);
   for (const line of table(rows)) output.line(`  ${line}`);
-  if (assessment.findings.length === 0) return;
-  output.line();
-  for (const { what, hint } of assessment.findings) output.line(`- ${what}\n    ${hint}`);
+  const remarks = [...assessment.findings, ...assessment.notices];
+  if (remarks.length > 0) output.line();
+  for (const { what, hint } of remarks) output.line(`- ${what}\n    ${hint}`);
 }
 
 function copyState(copy: CopyFacts, now: Date): string {

@@ -63,7 +63,7 @@ export class BranchRepository {
 
   /** Makes it where it is missing or half made. */
   async create(ref: string): Promise<void> {
-    if ((await gitFind(["config", "--file", join(this.gitDir, "config"), "holdfast.ready"])) === "true") return this.#sweep();
+    if ((await gitFind(["config", "--file", join(this.gitDir, "config"), "holdfast.ready"])) === "true") return this.#run(() => this.#sweep());
     await this.#run(async () => {
       await mkdir(this.gitDir, { recursive: true, mode: 0o700 });
       // Left by a run that was killed while it made the repository.
@@ -223,7 +223,9 @@ export class BranchRepository {
 
   /** Takes blobs from this machine that the remote has. One that git has packed stays. */
   async dropBlobs(oids: readonly string[]): Promise<void> {
-    for (const oid of oids) await rm(join(this.gitDir, "objects", oid.slice(0, 2), oid.slice(2)), { force: true });
+    await this.#run(async () => {
+      for (const oid of oids) await rm(join(this.objects, oid.slice(0, 2), oid.slice(2)), { force: true });
+    });
   }
 
   /** True when the history of `commit` ends where its parents were not fetched, not at a root. */
@@ -239,7 +241,9 @@ export class BranchRepository {
     const file = join(this.gitDir, "shallow");
     const known = await readIfThere(file);
     const lines = commits.filter((commit) => !known.includes(commit)).map((commit) => `${commit}\n`);
-    await this.#run(() => appendFile(file, lines.join("")));
+    if (lines.length === 0) return;
+    // On disk before a ref leads there: without it git would look for the parents.
+    await this.#run(() => appendFile(file, lines.join(""), { flush: true }));
   }
 
   /** Takes over a ref that was fetched into a scratch repository, with where its history ends. The objects are ours already. */

@@ -78,6 +78,10 @@ export function fileOf(parts: readonly BranchPart[]): BranchFile {
   return { size: parts.reduce<number | null>((sum, { size }) => (sum === null || size === null ? null : sum + size), 0), parts };
 }
 
+export function blobsOf(files: Iterable<BranchFile>): string[] {
+  return [...files].flatMap(({ parts }) => parts.map(({ oid }) => oid));
+}
+
 export function pathsOf(file: BranchFile | undefined): string[] {
   return (file?.parts ?? []).map((part) => part.path);
 }

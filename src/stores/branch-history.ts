@@ -10,11 +10,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BackupError } from "../core/errors.ts";
 import { withoutCredentials } from "../git/run.ts";
-import { type BranchFile, type BranchFiles, type Changes, mergeFiles, sameFile } from "./branch-files.ts";
+import { type BranchFile, type BranchFiles, blobsOf, type Changes, mergeFiles } from "./branch-files.ts";
 import { BranchRemote, type Refusal } from "./branch-remote.ts";
 import { type Author, BranchRepository, type CommitBlobs, type RefUpdate } from "./branch-repository.ts";
 import { isReplacement, type RerootRule, reroot, shouldReroot } from "./branch-reroot.ts";
-import { planSlices, stemOf } from "./branch-slices.ts";
+import { salvage } from "./branch-salvage.ts";
+import { planSlices } from "./branch-slices.ts";
 import type { CallOptions } from "./store.ts";
 
 export interface BranchHistoryOptions {
@@ -154,7 +155,10 @@ export class BranchHistory {
       const commits = await this.repository.newBlobs(known, this.#tip);
       if (await this.#isBeyondUs(known, this.#tip, commits)) {
         // Another run on this machine may have brought them there at this moment, and dropped their blobs.
-        if (known === (await this.repository.resolve(this.#knownRef))) await this.#salvage(known, this.#tip, options);
+        if (known !== (await this.repository.resolve(this.#knownRef))) continue;
+        const base = await this.repository.filesAt(known);
+        const saved = await salvage({ repository: this.repository, remote: this.remote, base, files: this.#files }, options);
+        await this.#advance(known, this.#tip, base, saved, [], options);
         continue;
       }
       const stopped = await this.#pushSlices(this.remote, known, commits, options);
@@ -308,35 +312,6 @@ export class BranchHistory {
     return commits.some(({ blobs }) => blobs.some(({ size }) => size === null));
   }
 
-  /** Makes our changes since `known` again, as far as their bytes are here or the host still gives them: a point whole, or nothing of it. */
-  async #salvage(known: string | null, tip: string, options: CallOptions): Promise<void> {
-    const base = await this.repository.filesAt(known);
-    const there = new Set(blobsOf(base.values()));
-    const changes = new Map<string, BranchFile | null>();
-    for (const [key, file] of this.#files) if (!sameFile(file, base.get(key))) changes.set(key, file);
-    for (const key of base.keys()) if (!this.#files.has(key)) changes.set(key, null);
-    const wanted = blobsOf([...changes.values()].filter((file) => file !== null)).filter((oid) => !there.has(oid));
-    const lost = await this.#fetchLacking(wanted, options);
-    const lostPoints = new Set([...changes].flatMap(([key, file]) => (file?.parts.some(({ oid }) => lost.has(oid)) === true ? [stemOf(key)] : [])));
-    for (const [key, file] of changes) if (file !== null && lostPoints.has(stemOf(key))) changes.delete(key);
-    await this.#advance(known, tip, base, changes, [], options);
-  }
-
-  /** Gives the blobs that are neither here nor to be had. */
-  async #fetchLacking(oids: readonly string[], options: CallOptions): Promise<Set<string>> {
-    const here = await this.repository.sizesOf(oids);
-    const lost = new Set<string>();
-    const fetch = async (some: readonly string[]): Promise<void> => {
-      if (some.length === 0 || (await this.remote?.fetchBlobs(some, options)) === true) return;
-      const [only] = some;
-      if (some.length === 1 && only !== undefined) lost.add(only);
-      else for (const half of [some.slice(0, some.length >> 1), some.slice(some.length >> 1)]) await fetch(half);
-    };
-    const lacking = oids.filter((oid) => !here.has(oid));
-    for (let at = 0; at < lacking.length; at += 100) await fetch(lacking.slice(at, at + 100));
-    return lost;
-  }
-
   #movedAllTheTime(): BackupError {
     return new BackupError("store_failed", `the branch of ${this.#options.name} is moved by another run all the time`);
   }
@@ -344,10 +319,6 @@ export class BranchHistory {
 
 const refusedAt = "rerootRefusedAt";
 const nothing = { changes: new Map<string, BranchFile | null>(), conflicts: [] };
-
-function blobsOf(files: Iterable<BranchFile>): string[] {
-  return [...files].flatMap(({ parts }) => parts.map(({ oid }) => oid));
-}
 
 function incomingRef(): string {
   return `refs/holdfast/incoming/${randomBytes(6).toString("hex")}`;

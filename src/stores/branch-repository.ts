@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { BackupError, systemCode } from "../core/errors.ts";
-import { isPointId } from "../core/ids.ts";
 import { type GitResult, git, gitConversation, gitFind, gitText, withoutCredentials } from "../git/run.ts";
-import { type BranchFiles, type BranchPart, type Changes, earlyPath, parseBlobs, parseFiles, pathsOf } from "./branch-files.ts";
+import { commitMessage, garbageTrailer, goneBytes, indexInfo, replacesTrailer, rootMessage } from "./branch-commit.ts";
+import { type BranchFiles, type BranchPart, type Changes, parseBlobs, parseFiles } from "./branch-files.ts";
 import { fillSizes, tellingManifests } from "./branch-sizes.ts";
 
 /** Ref, and its new oid; null deletes. With `from` the ref must stand there (null: must not exist). */
@@ -63,7 +63,7 @@ export class BranchRepository {
 
   /** Makes it where it is missing or half made. */
   async create(ref: string): Promise<void> {
-    if ((await gitFind(["config", "--file", join(this.gitDir, "config"), "holdfast.ready"])) === "true") return this.#sweep();
+    if ((await gitFind(["config", "--file", join(this.gitDir, "config"), "holdfast.ready"])) === "true") return this.#run(() => this.#sweep());
     await this.#run(async () => {
       await mkdir(this.gitDir, { recursive: true, mode: 0o700 });
       // Left by a run that was killed while it made the repository.
@@ -146,7 +146,7 @@ export class BranchRepository {
 
   /** A root commit with the tree of `replaced`, which it names. Moves no ref. */
   async commitRoot(replaced: string, author: Author, at: Date): Promise<string> {
-    const call = { cwd: this.gitDir, env: identity(author, at), input: `holdfast: re-rooted\n\n${replacesTrailer}: ${replaced}\n` };
+    const call = { cwd: this.gitDir, env: identity(author, at), input: rootMessage(replaced) };
     return (await this.#run(() => gitText(["commit-tree", `${replaced}^{tree}`, "-F", "-"], call))).trim();
   }
 
@@ -223,7 +223,9 @@ export class BranchRepository {
 
   /** Takes blobs from this machine that the remote has. One that git has packed stays. */
   async dropBlobs(oids: readonly string[]): Promise<void> {
-    for (const oid of oids) await rm(join(this.gitDir, "objects", oid.slice(0, 2), oid.slice(2)), { force: true });
+    await this.#run(async () => {
+      for (const oid of oids) await rm(join(this.objects, oid.slice(0, 2), oid.slice(2)), { force: true });
+    });
   }
 
   /** True when the history of `commit` ends where its parents were not fetched, not at a root. */
@@ -239,7 +241,9 @@ export class BranchRepository {
     const file = join(this.gitDir, "shallow");
     const known = await readIfThere(file);
     const lines = commits.filter((commit) => !known.includes(commit)).map((commit) => `${commit}\n`);
-    await this.#run(() => appendFile(file, lines.join("")));
+    if (lines.length === 0) return;
+    // On disk before a ref leads there: without it git would look for the parents.
+    await this.#run(() => appendFile(file, lines.join(""), { flush: true }));
   }
 
   /** Takes over a ref that was fetched into a scratch repository, with where its history ends. The objects are ours already. */
@@ -368,42 +372,12 @@ const settings: readonly (readonly [string, string])[] = [
 const attributes = "*.zst -delta\n*.bundle -delta\n*.idx -delta\n*.part[0-9][0-9][0-9] -delta\n";
 
 const scratchPrefix = "holdfast-scratch-";
-const garbageTrailer = "Holdfast-Garbage";
-const replacesTrailer = "Holdfast-Replaces";
 
 async function readIfThere(file: string): Promise<string> {
   return readFile(file, "utf8").catch((error: unknown) => {
     if (systemCode(error) === "ENOENT") return "";
     throw error;
   });
-}
-
-/** Input of `update-index -z --index-info`: the old paths of each changed key go, the new ones come. */
-function indexInfo(files: BranchFiles, changes: Changes, early: readonly BranchPart[], zero: string): string {
-  const gone: string[] = [];
-  const come: string[] = [];
-  for (const [key, file] of changes) {
-    for (const path of pathsOf(files.get(key))) gone.push(`0 ${zero}\t${path}\0`);
-    const parts = file?.parts ?? [];
-    if (parts.length > 1) for (const { path } of parts) gone.push(`0 ${zero}\t${earlyPath(path)}\0`);
-    for (const { oid, path } of parts) come.push(`100644 ${oid}\t${path}\0`);
-  }
-  for (const { oid, path } of early) come.push(`100644 ${oid}\t${path}\0`);
-  return [...gone, ...come].join("");
-}
-
-function goneBytes(files: BranchFiles, changes: Changes): number {
-  return [...changes.keys()].reduce((sum, key) => sum + (files.get(key)?.size ?? 0), 0);
-}
-
-function commitMessage(changes: Changes, garbage: number): string {
-  const keys = [...changes.keys()].sort();
-  const ids = keys.map((key) => key.slice(key.lastIndexOf("/") + 1).replace(/\..*$/, "")).filter(isPointId);
-  const points = [...new Set(ids)];
-  const subject = points.length === 0 ? `${keys.length} files` : points.length === 1 ? `point ${points[0]}` : `${points.length} points`;
-  const lines = keys.map((key) => `${changes.get(key) === null ? "-" : "+"} ${key}`);
-  const trailer = garbage === 0 ? [] : ["", `${garbageTrailer}: ${garbage}`];
-  return `${[`holdfast: ${subject}`, "", ...points.map((id) => `point ${id}`), "", ...lines, ...trailer].join("\n")}\n`;
 }
 
 function identity({ name, email }: Author, at: Date): Record<string, string> {

@@ -1,6 +1,6 @@
 /**
  * Every commit that a point ever saw can be restored: whatever git does afterwards, and whatever it did between two points.
- * HOLDFAST_HISTORY_SEEDS and HOLDFAST_HISTORY_STEPS set how many lives of how many operations (default 3 of 60).
+ * HOLDFAST_HISTORY_SEEDS and HOLDFAST_HISTORY_STEPS set how many lives of how many operations (3 of 60, or 2 of 40 where not everything is required).
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -12,12 +12,13 @@ import { listReached } from "../src/git/commits.ts";
 import { openRepository } from "../src/git/repository.ts";
 import { findLost } from "../src/restore/lost.ts";
 import { fetchObjects } from "../src/restore/objects.ts";
+import { effort } from "./support/effort.ts";
 import { type GitLife, gitLife } from "./support/git-life.ts";
 import { type ProtectedRepository, protect } from "./support/protected.ts";
 import { gitRepo } from "./support/repo.ts";
 
-const seeds = Number(process.env["HOLDFAST_HISTORY_SEEDS"] ?? 3);
-const steps = Number(process.env["HOLDFAST_HISTORY_STEPS"] ?? 60);
+const seeds = effort("HOLDFAST_HISTORY_SEEDS", 3, 2);
+const steps = effort("HOLDFAST_HISTORY_STEPS", 60, 40);
 
 test.each(Array.from({ length: seeds }, (_, at) => at + 1))(`life %i of ${steps} operations`, { timeout: 60_000 + steps * 3000 }, async (seed) => {
   using life = gitLife(seed);

@@ -1,6 +1,6 @@
 /**
  * A kill at any instant loses no published point and needs no hand. Runs are killed with SIGKILL, the git processes
- * they started with them, at instants spread over capture and publishing. HOLDFAST_KILLS sets how many (default 200).
+ * they started with them, at instants spread over capture and publishing. HOLDFAST_KILLS sets how many (200, or 60 where not everything is required).
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -14,13 +14,14 @@ import { readCatalogue } from "../src/points/catalogue.ts";
 import { clearOrphans } from "../src/points/leftovers.ts";
 import { stateDirOf, stateLayout } from "../src/state/layout.ts";
 import { FolderStore } from "../src/stores/folder.ts";
+import { effort } from "./support/effort.ts";
 import { seededRandom } from "./support/random.ts";
 import { tempDir } from "./support/repo.ts";
 import { restorePoint } from "./support/restore-point.ts";
 import { snapshotTree, type TreeEntry } from "./support/tree.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
 
-const kills = Number(process.env["HOLDFAST_KILLS"] ?? 200);
+const kills = effort("HOLDFAST_KILLS", 200, 60);
 const program = fileURLToPath(new URL("../dist/bin/holdfast.js", import.meta.url));
 
 /** What stood in the repository when a point may have been made of it. */

@@ -1,19 +1,20 @@
 /**
  * A thousand points, one after another: each restores by reading a few artifacts, and the store grows with what changed.
- * HOLDFAST_POINTS sets how many (default 120).
+ * HOLDFAST_POINTS sets how many (120, or 60 where not everything is required).
  */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { chainOf } from "../src/core/catalogue.ts";
 import { maxChain } from "../src/core/ladder.ts";
+import { effort } from "./support/effort.ts";
 import { protect } from "./support/protected.ts";
 import { seededRandom } from "./support/random.ts";
 import { gitRepo } from "./support/repo.ts";
 import { restorePoint } from "./support/restore-point.ts";
 import { snapshotTree, type TreeEntry } from "./support/tree.ts";
 
-const count = Number(process.env["HOLDFAST_POINTS"] ?? 120);
+const count = effort("HOLDFAST_POINTS", 120, 60);
 
 test(`${count} points of small changes`, { timeout: 60_000 + 1000 * count }, async () => {
   const random = seededRandom(3);

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { entryPath } from "../core/contents.ts";
 import { encodePath, isGitName, parentOf } from "../core/paths.ts";
 import type { Policy } from "../core/policy.ts";
-import { listConverted } from "../git/conversions.ts";
+import { listConverted, readConversionSettings } from "../git/conversions.ts";
 import { type IndexEntry, listIgnored, listUntracked, readIndex, readWorktreeChanges, type WorktreeChange } from "../git/index-entries.ts";
 import { type FileStat, type Finding, kindOf, type ObservedFile, statOf, whyHidden } from "./observed.ts";
 import { readFolder, walk } from "./walk.ts";
@@ -14,6 +14,7 @@ export interface WorktreeRequest {
   /** "" for the main worktree. */
   readonly name: string;
   readonly root: string;
+  readonly commonDir: string;
   readonly objectFormat: "sha1" | "sha256";
   readonly policy: Policy;
   /** Absolute folders that are never part of the worktree's own files: other worktrees, stores. */
@@ -30,14 +31,15 @@ export interface ObservedWorktree extends Finding {
 }
 
 export async function observeWorktree(request: WorktreeRequest): Promise<ObservedWorktree> {
-  const { root } = request;
-  const [index, changes, untracked, ignored, converted] = await Promise.all([
+  const { root, commonDir } = request;
+  const [index, changes, untracked, ignored, settings] = await Promise.all([
     readIndex(root),
     readWorktreeChanges(root),
     listUntracked(root),
     listIgnored(root),
-    listConverted(root),
+    readConversionSettings(root),
   ]);
+  const converted = await listConverted({ root, commonDir, settings, index, others: [...untracked, ...ignored] });
   const collector = new Collector(request);
   const absent = collector.addTracked(index, changes, converted);
   for (const path of untracked) collector.addUntracked(path);

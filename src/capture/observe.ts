@@ -41,7 +41,15 @@ export async function observe({ repository, policy, storeFolders, isKnown }: Obs
     ...repository.worktrees.map(async ({ name, root, gitDir }) => {
       const head = await readHead(gitDir);
       if (root === null) return { name, root, head, files: [], left: [], problems: [], index: [], absent: [], staged: [] };
-      const request = { name, root, objectFormat, policy, foreign, isKnown: (path: string) => isKnown(entryPath(name, "untracked", path)) };
+      const request = {
+        name,
+        root,
+        commonDir,
+        objectFormat,
+        policy,
+        foreign,
+        isKnown: (path: string) => isKnown(entryPath(name, "untracked", path)),
+      };
       const worktree = await observeWorktree(request);
       return { name, root, head, ...worktree, staged: await listStaged(root, head.oid, worktree.index) };
     }),

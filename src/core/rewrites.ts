@@ -4,6 +4,7 @@
  */
 import type { PointId } from "./ids.ts";
 import { printablePath } from "./paths.ts";
+import { thousands } from "./words.ts";
 
 export interface Rewrite {
   /** Its full name. */
@@ -49,10 +50,6 @@ export function describeRewrite({ ref, new: now, lost, point, isOurs }: Rewrite)
   const what = `${name} was ${now === null ? "deleted" : isOurs ? "rewritten" : "force-pushed"}`;
   if (lost === 0) return `${what}: other refs here still reach what it had, and so does point ${point}`;
   const commits =
-    lost === null
-      ? "what it had is gone here"
-      : lost === 1
-        ? "1 commit is in no ref any more"
-        : `${lost.toLocaleString("en")} commits are in no ref any more`;
+    lost === null ? "what it had is gone here" : lost === 1 ? "1 commit is in no ref any more" : `${thousands(lost)} commits are in no ref any more`;
   return `${what}: ${commits}, point ${point} has ${lost === 1 || lost === null ? "it" : "them"}`;
 }

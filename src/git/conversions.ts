@@ -2,17 +2,51 @@
  * Tracked files whose bytes on disk are not what git would write into a fresh worktree without conversions,
  * although git calls them unchanged: line ends, `$Id$`, encodings, filters such as LFS. (gitattributes(5))
  */
-import { statSync } from "node:fs";
-import { decodePath, encodePath, pathBytes, splitPaths } from "../core/paths.ts";
-import { git, gitFind, gitText } from "./run.ts";
+import { existsSync, statSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { decodePath, encodePath, pathBytes } from "../core/paths.ts";
+import type { IndexEntry } from "./index-entries.ts";
+import { git, gitText } from "./run.ts";
 
 const attributes = ["text", "crlf", "eol", "filter", "ident", "working-tree-encoding"];
 
-/** Paths that must be kept as raw bytes. Empty, and cheap, in a repository that converts nothing. */
-export async function listConverted(root: string): Promise<Set<string>> {
-  const isEverywhere = await convertsByConfig(root);
-  if (!isEverywhere && !(await hasAttributes(root))) return new Set();
-  const tracked = splitPaths((await git(["ls-files", "-z"], { cwd: root })).stdout);
+/** What the configuration says of conversions in a worktree. */
+export interface ConversionSettings {
+  /** core.autocrlf: every text file may be converted. */
+  readonly isEverywhere: boolean;
+  /** core.attributesFile is set. */
+  readonly hasFile: boolean;
+}
+
+export async function readConversionSettings(root: string): Promise<ConversionSettings> {
+  const names = "^core\\.(autocrlf|attributesfile)$";
+  const { stdout } = await git(["config", "-z", "--get-regexp", names], { cwd: root, okCodes: [0, 1] });
+  const settings = new Map(
+    stdout
+      .toString("utf8")
+      .split("\0")
+      .map((item): [string, string] => [item.split("\n", 1)[0] ?? "", item.slice(item.indexOf("\n") + 1)]),
+  );
+  const autocrlf = settings.get("core.autocrlf");
+  return { isEverywhere: autocrlf !== undefined && autocrlf.toLowerCase() !== "false", hasFile: settings.has("core.attributesfile") };
+}
+
+export interface ConversionRequest {
+  readonly root: string;
+  readonly commonDir: string;
+  readonly settings: ConversionSettings;
+  readonly index: readonly IndexEntry[];
+  /** Untracked and ignored paths. */
+  readonly others: readonly string[];
+}
+
+/** Paths that must be kept as raw bytes. Empty, and without a process, in a repository that converts nothing. */
+export async function listConverted(request: ConversionRequest): Promise<Set<string>> {
+  const { root, index, settings } = request;
+  const { isEverywhere } = settings;
+  if (!isEverywhere && !hasAttributes(request)) return new Set();
+  const tracked = [...new Set(index.map(({ path }) => path))];
   const input = Buffer.concat(tracked.map((path) => Buffer.concat([pathBytes(path), Buffer.of(0)])));
   const { stdout } = await git(["check-attr", "-z", "--stdin", ...attributes], { cwd: root, input });
   const fields = decodePath(stdout).split("\0");
@@ -29,7 +63,7 @@ export async function listConverted(root: string): Promise<Set<string>> {
     if (isFiltered) converted.add(path);
     else if (mayConvert) candidates.push(path);
   }
-  for (const path of await withOtherSize(root, candidates)) converted.add(path);
+  for (const path of await withOtherSize(request, candidates)) converted.add(path);
   return converted;
 }
 
@@ -37,36 +71,22 @@ export async function listConverted(root: string): Promise<Set<string>> {
  * Every built-in conversion either changes the size or changes nothing: line ends add or drop a byte each,
  * an expanded `$Id$` is longer, an encoding of pure ASCII in the same width is the same bytes, LFS puts a pointer.
  */
-async function withOtherSize(root: string, paths: readonly string[]): Promise<string[]> {
+async function withOtherSize({ root, index }: ConversionRequest, paths: readonly string[]): Promise<string[]> {
   if (paths.length === 0) return [];
   const wanted = new Set(paths);
-  const { stdout } = await git(["ls-files", "-z", "--stage"], { cwd: root });
-  const oids: string[] = [];
-  const entries = splitPaths(stdout).flatMap((line) => {
-    const tab = line.indexOf("\t");
-    const path = line.slice(tab + 1);
-    const [mode, oid = ""] = line.slice(0, tab).split(" ");
-    if (!wanted.has(path) || mode === "160000" || mode === "120000") return [];
-    oids.push(oid);
-    return [path];
-  });
-  const sizes = (await gitText(["cat-file", "--batch-check=%(objectsize)"], { cwd: root, input: `${oids.join("\n")}\n` })).split("\n");
-  return entries.filter((path, index) => {
+  const entries = index.filter(({ path, mode }) => wanted.has(path) && mode !== "160000" && mode !== "120000");
+  const input = `${entries.map(({ oid }) => oid).join("\n")}\n`;
+  const sizes = (await gitText(["cat-file", "--batch-check=%(objectsize)"], { cwd: root, input })).split("\n");
+  return entries.flatMap(({ path }, at) => {
     const stat = statSync(encodePath(`${root}/${path}`), { throwIfNoEntry: false });
-    return stat?.isFile() === true && String(stat.size) !== sizes[index];
+    return stat?.isFile() === true && String(stat.size) !== sizes[at] ? [path] : [];
   });
 }
 
-async function convertsByConfig(root: string): Promise<boolean> {
-  const autocrlf = await gitFind(["config", "core.autocrlf"], { cwd: root });
-  return autocrlf !== undefined && autocrlf.toLowerCase() !== "false";
-}
-
-async function hasAttributes(root: string): Promise<boolean> {
-  const tracked = await gitText(["ls-files", "-z", "--", ":(glob)**/.gitattributes"], { cwd: root });
-  const untracked = tracked === "" ? await gitText(["ls-files", "-z", "--others", "--", ":(glob)**/.gitattributes"], { cwd: root }) : "";
-  if (tracked !== "" || untracked !== "") return true;
-  const info = await gitText(["rev-parse", "--path-format=absolute", "--git-path", "info/attributes"], { cwd: root });
-  const custom = await gitFind(["config", "core.attributesFile"], { cwd: root });
-  return custom !== undefined || statSync(info.replace(/\n$/, ""), { throwIfNoEntry: false }) !== undefined;
+/** The files that git reads attributes from; gitattributes(5) says where it looks. An ignored folder has no tracked file below it. */
+function hasAttributes({ commonDir, settings, index, others }: ConversionRequest): boolean {
+  const isAttributes = (path: string): boolean => path === ".gitattributes" || path.endsWith("/.gitattributes");
+  if (settings.hasFile || others.some(isAttributes) || index.some(({ path }) => isAttributes(path))) return true;
+  const users = join(process.env["XDG_CONFIG_HOME"] || join(homedir(), ".config"), "git/attributes");
+  return [join(commonDir, "info/attributes"), users, "/etc/gitattributes"].some((path) => existsSync(path));
 }

@@ -2,6 +2,7 @@
 import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { describeRewrite, type Rewrite } from "../core/rewrites.ts";
+import { shellWord } from "../core/words.ts";
 
 export interface StatusFacts {
   readonly now: Date;
@@ -74,11 +75,6 @@ function isWhole(copy: CopyFacts): boolean {
   return copy.error === null && copy.missing === 0 && copy.beyond?.hasNewest !== false && copy.lastOkAt !== null;
 }
 
-/** For a shell. */
-function quotedPath(path: string): string {
-  return /^[\w./+:@-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
-}
-
 export function assess(facts: StatusFacts): Assessment {
   const findings: Remark[] = [];
   const find = (what: string, hint: string): void => void findings.push({ what, hint });
@@ -100,7 +96,7 @@ export function assess(facts: StatusFacts): Assessment {
   if (silent !== undefined) {
     find(
       `hooks do not fire in the worktree ${silent}${alsoSilent.length === 0 ? "" : ` and ${alsoSilent.length} more`}`,
-      `holdfast -C ${quotedPath(silent)} hooks install`,
+      `holdfast -C ${shellWord(silent)} hooks install`,
     );
   }
   const unsaved = (facts.unsaved?.files ?? 0) + (facts.unsaved?.refs ?? 0);

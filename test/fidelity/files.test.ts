@@ -7,6 +7,7 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -145,6 +146,23 @@ describe("bytes that git would convert", () => {
     repo.git("commit", "-q", "-m", "plain");
     await trip.mark("by configuration");
     await trip.verify();
+  });
+
+  test("converted by the user's own attributes, which no setting names", async () => {
+    using repo = gitRepo({ "a.txt": "one\ntwo\n" });
+    const folder = join(process.env["XDG_CONFIG_HOME"] ?? "", "git");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "attributes"), "*.txt text eol=crlf\n");
+    try {
+      rmSync(join(repo.path, "a.txt"));
+      repo.git("checkout", "--", "a.txt");
+      expect(readFileSync(join(repo.path, "a.txt"), "utf8")).toBe("one\r\ntwo\r\n");
+      using path = await journey(repo.path);
+      await path.mark("converted");
+      await path.verify();
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test("a clean and smudge filter, which a restore does not run", async () => {

@@ -2,6 +2,7 @@ import { openApp } from "../../app.ts";
 import type { Problem } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, type PointKind, storedSize } from "../../core/manifest.ts";
+import { thousands } from "../../core/words.ts";
 import { makePointNow, planPoint } from "../../tasks/point.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
@@ -41,7 +42,7 @@ export async function backup({ cwd, output, signal }: CommandContext, options: B
       ? {}
       : { note: { text: options.message ?? null, ticket: options.ticket ?? null } }),
     signal,
-    onProgress: (done, total) => output.progress(`${count(done, "file")} of ${total.toLocaleString("en")}`),
+    onProgress: (done, total) => output.progress(`${count(done, "file")} of ${thousands(total)}`),
   });
   if (result.status === "unchanged") throw new BackupError("internal", "a point that was asked for was not made");
   const { manifest, problems, left } = result;

@@ -1,5 +1,6 @@
 import { openApp } from "../../app.ts";
 import { exitCodes } from "../../core/errors.ts";
+import { shellWord } from "../../core/words.ts";
 import type { LostLine } from "../../restore/lost.ts";
 import { readLost } from "../../tasks/lost.ts";
 import type { CommandContext } from "./context.ts";
@@ -36,7 +37,7 @@ export async function lost({ cwd, output, signal }: CommandContext, from: string
 function commandsOf(line: LostLine, from: string | undefined): string[] {
   const oid = short(line);
   const here = line.isStash ? `git stash store -m rescued ${oid}` : `git branch rescue-${oid} ${oid}`;
-  const store = from === undefined ? "" : ` --from ${word(from)}`;
+  const store = from === undefined ? "" : ` --from ${shellWord(from)}`;
   return [...(line.isHere ? [here] : []), ...(line.point === null ? [] : [`restore-from-git ${oid}${store}`])];
 }
 
@@ -46,9 +47,4 @@ function short({ oid }: LostLine): string {
 
 function shortName(ref: string): string {
   return path(ref.replace(/^refs\/(?:heads|remotes|tags)\//, ""));
-}
-
-/** As a shell takes it. */
-function word(text: string): string {
-  return /^[\w@%+=:,./#~-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,5 +1,6 @@
 /** Sizes, ages and paths in words for people. */
 import { printablePath } from "../../core/paths.ts";
+import { thousands } from "../../core/words.ts";
 import type { Beyond } from "../../replicate/copy-state.ts";
 
 export function bytes(count: number): string {
@@ -37,7 +38,7 @@ export function age(moment: Date, now: Date): string {
 }
 
 export function count(number: number, noun: string, plural = `${noun}s`): string {
-  return `${number.toLocaleString("en")} ${number === 1 ? noun : plural}`;
+  return `${thousands(number)} ${number === 1 ? noun : plural}`;
 }
 
 /** "12 older points do not fit into 2.0 GiB". */

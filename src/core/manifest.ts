@@ -4,7 +4,7 @@
  * Written one field a line with two spaces of indent, each artifact on a line of its own,
  * so that a plain shell can read it (docs/format.md).
  */
-import { z } from "zod";
+import * as z from "zod";
 import { BackupError } from "./errors.ts";
 import { dayOf, isPointId, type PointId } from "./ids.ts";
 import { parseJson } from "./json.ts";

@@ -47,10 +47,14 @@ export async function openRepository(cwd: string): Promise<Repository> {
   const common = isPlain ? (lines[0] ?? "") : await askPath(cwd, "--git-common-dir");
   const gitDir = realpathSync(isPlain ? (lines[1] ?? "") : await askPath(cwd, "--absolute-git-dir"));
   const commonDir = realpathSync(common);
-  const config = await readConfig(commonDir);
+  const [config, top, linked] = await Promise.all([
+    readConfig(commonDir),
+    gitDir === commonDir ? topLevel(cwd) : undefined,
+    linkedWorktrees(cwd, commonDir),
+  ]);
   const isBareMain = config.get("core.bare") === "true" || (isBare === "true" && config.get("core.bare") !== "false");
-  const main = { name: "", root: isBareMain ? null : await mainRoot(cwd, commonDir, gitDir, config), gitDir: commonDir };
-  const worktrees = [main, ...(await linkedWorktrees(cwd, commonDir))];
+  const main = { name: "", root: isBareMain ? null : await mainRoot(cwd, commonDir, top, config), gitDir: commonDir };
+  const worktrees = [main, ...linked];
   const here = worktrees.find((worktree) => worktree.gitDir === gitDir) ?? main;
   return {
     commonDir,
@@ -103,13 +107,15 @@ async function listRoots(cwd: string): Promise<string[]> {
  * `git worktree list` names the git directory's parent, which is wrong for a separate git directory and for submodules.
  * Only the main worktree itself knows where its git directory is when that lies apart: asked from there, it is found.
  */
-async function mainRoot(cwd: string, commonDir: string, gitDir: string, config: ReadonlyMap<string, string>): Promise<string | null> {
-  const topLevel = (place: string): Promise<string | undefined> => gitFind(["rev-parse", "--show-toplevel"], { cwd: place }).catch(() => undefined);
-  const here = gitDir === commonDir ? await topLevel(cwd) : undefined;
+async function mainRoot(cwd: string, commonDir: string, here: string | undefined, config: ReadonlyMap<string, string>): Promise<string | null> {
   if (here !== undefined && here !== "") return here;
   const configured = config.get("core.worktree");
   if (configured !== undefined) return realpathSync(resolve(commonDir, configured));
   return (await topLevel((await listRoots(cwd))[0] ?? commonDir)) ?? null;
+}
+
+function topLevel(place: string): Promise<string | undefined> {
+  return gitFind(["rev-parse", "--show-toplevel"], { cwd: place }).catch(() => undefined);
 }
 
 function nameBelow(commonDir: string, gitDir: string): string | undefined {

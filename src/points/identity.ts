@@ -1,5 +1,5 @@
 /** `holdfast.json`, the first file of every store: whose points these are. */
-import { z } from "zod";
+import * as z from "zod";
 import { BackupError } from "../core/errors.ts";
 import { parseJson } from "../core/json.ts";
 import { formatVersion } from "../core/manifest.ts";

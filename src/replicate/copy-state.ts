@@ -1,7 +1,7 @@
 /** What is known of each copy on this machine: when it was last whole, and when to try it again. */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { parseJson } from "../core/json.ts";
 
 const schema = z.object({

@@ -25,10 +25,18 @@ export interface BundleRequest {
   readonly head: string | null;
   readonly tips: ReadonlySet<string>;
   /** What the base had; or, of a full bundle, the pack that `packEverything` is writing. */
-  readonly base: { readonly tips: readonly string[]; readonly since: Date } | { readonly pack: Promise<FullPack> };
+  readonly base: BundleBase | { readonly pack: Promise<FullPack> };
   /** False when the refs are as in the base: then a bundle without objects is not worth having. */
   readonly refsChanged: boolean;
   readonly signal?: AbortSignal;
+}
+
+export interface BundleBase {
+  /** What it named. */
+  readonly tips: readonly string[];
+  readonly since: Date;
+  /** The pack index of the full point below it; it may not be there. */
+  readonly fullIndex: string | undefined;
 }
 
 export interface BundleResult {
@@ -81,11 +89,15 @@ async function absentFrom({ repository, tips }: BundleRequest, { name }: FullPac
   return [...tips].filter((oid) => !held.has(oid));
 }
 
-async function writeIncremental(request: BundleRequest, base: Exclude<BundleRequest["base"], { pack: unknown }>): Promise<BundleResult> {
+async function writeIncremental(request: BundleRequest, base: BundleBase): Promise<BundleResult> {
   const { repository, folder, id } = request;
   const before = new Set(base.tips);
   const unnamed = [...listNewLoose(repository.commonDir, base.since), ...(await listNewCruft(repository.commonDir, base.since))];
-  const loose = unnamed.filter((oid) => !before.has(oid));
+  const loose = await withoutStored(
+    unnamed.filter((oid) => !before.has(oid)),
+    base.fullIndex,
+    repository.commonDir,
+  );
   const fresh = [...request.tips].filter((oid) => !before.has(oid));
   const lasting = partialProblem(repository);
   if (fresh.length === 0 && loose.length === 0 && !request.refsChanged) return { artifacts: [], problems: lasting, missing: [] };
@@ -331,6 +343,21 @@ function listNewLoose(commonDir: string, since: Date): string[] {
   return oids;
 }
 
+/** git touches an object that it would write again: of many that seem new most are in the full point. */
+async function withoutStored(oids: readonly string[], fullIndex: string | undefined, commonDir: string): Promise<string[]> {
+  if (oids.length < worthAsking || fullIndex === undefined || statOf(fullIndex) === undefined) return [...oids];
+  const stored = await listIndexed(fullIndex, commonDir);
+  return oids.filter((oid) => !stored.has(oid));
+}
+
+const worthAsking = 50;
+
+/** The objects of a pack, by its index; none where it cannot be read. */
+async function listIndexed(index: string, commonDir: string): Promise<Set<string>> {
+  const listing = await gitText(["--git-dir", commonDir, "show-index"], { input: createReadStream(index) }).catch(() => "");
+  return new Set([...listing.matchAll(/^\d+ ([0-9a-f]+)/gm)].map((match) => match[1] as string));
+}
+
 /** Objects of cruft packs written since `since`: a repack put there what was loose and reachable from nothing. (gitformat-pack(5)) */
 async function listNewCruft(commonDir: string, since: Date): Promise<string[]> {
   const floor = BigInt(since.getTime() - 5000) * 1_000_000n;
@@ -341,8 +368,7 @@ async function listNewCruft(commonDir: string, since: Date): Promise<string[]> {
     const index = join(folder, name.replace(/mtimes$/, "idx"));
     const stat = statOf(index);
     if (stat === undefined || stat.mtimeNs < floor) continue;
-    const listing = await gitText(["--git-dir", commonDir, "show-index"], { input: createReadStream(index) }).catch(() => "");
-    oids.push(...[...listing.matchAll(/^\d+ ([0-9a-f]+)/gm)].map((match) => match[1] as string));
+    oids.push(...(await listIndexed(index, commonDir)));
   }
   return oids;
 }

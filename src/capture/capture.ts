@@ -24,6 +24,8 @@ export interface CaptureRequest {
   readonly known: KnownPoint | undefined;
   readonly footing: Footing;
   readonly id: PointId;
+  /** The pack index of the full point that this one stands on, where there is one. */
+  readonly fullIndex: string | undefined;
   /** A new empty folder that takes the artifacts. */
   readonly spool: string;
   readonly startedAt: Date;
@@ -107,9 +109,9 @@ async function captureBeside(request: CaptureRequest, startBeside: <Value>(work:
   return { status: "captured", artifacts, observation: { ...observation, tips }, filePlan, refPlan, files, facts, problems, counts };
 }
 
-function baseOf({ footing, state }: CaptureRequest): { tips: readonly string[]; since: Date } {
+function baseOf({ footing, state, fullIndex }: CaptureRequest): { tips: readonly string[]; since: Date; fullIndex: string | undefined } {
   if (footing.kind === "full") throw new RangeError("a full point has no base");
-  return { tips: state.readTips(footing.base.id) ?? [], since: new Date(footing.base.createdAt) };
+  return { tips: state.readTips(footing.base.id) ?? [], since: new Date(footing.base.createdAt), fullIndex };
 }
 
 /** Worktrees, HEADs, what the indexes mean, and what could not be captured: these too make a moment what it is. */

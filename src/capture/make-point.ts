@@ -7,7 +7,7 @@ import type { LeftEntry, NoteEntry, Problem, RefEntry } from "../core/contents.t
 import { contentsVersion } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { newPointId } from "../core/ids.ts";
-import { formatVersion, type Manifest, type PointKind, storedSize, writeManifest } from "../core/manifest.ts";
+import { artifactKey, formatVersion, type Manifest, type PointKind, storedSize, writeManifest } from "../core/manifest.ts";
 import { Policy, type PolicyPatterns } from "../core/policy.ts";
 import type { Rewrite } from "../core/rewrites.ts";
 import type { Repository } from "../git/repository.ts";
@@ -92,6 +92,7 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       known,
       footing,
       id,
+      fullIndex: known === undefined ? undefined : store.fileOf(artifactKey(known.full, "idx")),
       spool,
       startedAt,
     });

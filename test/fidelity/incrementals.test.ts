@@ -1,5 +1,5 @@
 /** Many points in a row: whatever happens between them, each one restores what stood there when it was made. */
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -7,7 +7,7 @@ import { parseBundleHeader } from "../../src/archive/bundle-header.ts";
 import { noise } from "../support/noise.ts";
 import { protect } from "../support/protected.ts";
 import { gitRepo, type TestRepo } from "../support/repo.ts";
-import { repositoryState } from "../support/repository-state.ts";
+import { allObjects, repositoryState } from "../support/repository-state.ts";
 import { snapshotTree } from "../support/tree.ts";
 
 interface Step {
@@ -195,4 +195,25 @@ test("nothing changed: no point unless asked for, and then a small one that rest
   expect(repositoryState((await safe.restore(second.manifest.id)).target)).toEqual(before);
   repo.write("u", "v\n");
   expect(await safe.pointIfChanged()).toMatchObject({ status: "made" });
+});
+
+test("loose objects that git has touched since are not stored again; what is new among them is", async () => {
+  using repo = gitRepo({ "a.txt": "one\n" });
+  const blobs = Array.from({ length: 80 }, (_, at) => {
+    repo.write("scratch", noise(2000, at + 1));
+    return repo.git("hash-object", "-w", "scratch");
+  });
+  rmSync(join(repo.path, "scratch"));
+  using safe = await protect(repo.path);
+  await safe.point();
+  const later = new Date(Date.now() + 60_000);
+  for (const oid of blobs) utimesSync(join(repo.path, ".git/objects", oid.slice(0, 2), oid.slice(2)), later, later);
+  repo.write("scratch", "new\n");
+  const fresh = repo.git("hash-object", "-w", "scratch");
+  utimesSync(join(repo.path, ".git/objects", fresh.slice(0, 2), fresh.slice(2)), later, later);
+  const { manifest } = await safe.point();
+  expect(manifest.artifacts.find(({ name }) => name.endsWith(".bundle"))?.size).toBeLessThan(1000);
+  const { target } = await safe.restore();
+  const restored = allObjects(target).join("\n");
+  expect([...blobs, fresh].filter((oid) => !restored.includes(oid))).toEqual([]);
 });

@@ -64,9 +64,13 @@ export function primaryStore(app: App): FolderStore {
 }
 
 /** Every other store, in the order of the settings. */
-export async function copyStores(app: App): Promise<Store[]> {
+export function copyConfigs(app: App): StoreConfig[] {
   const primary = primaryStore(app).name;
-  return Promise.all(app.config.stores.filter((store) => store.name !== primary).map((store) => openStore(app, store)));
+  return app.config.stores.filter((store) => store.name !== primary);
+}
+
+export async function copyStores(app: App): Promise<Store[]> {
+  return Promise.all(copyConfigs(app).map((store) => openStore(app, store)));
 }
 
 /** A store by its name in the settings, or by its URL. */

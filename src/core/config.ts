@@ -44,6 +44,12 @@ export interface Config {
   readonly exclude: readonly string[];
 }
 
+/** The whole name of the ref that holds a branch store; undefined for a folder. */
+export function branchRefOf({ url, ref }: StoreConfig): string | undefined {
+  const location = parseStoreUrl(url);
+  return location.kind === "folder" ? undefined : (ref ?? location.ref);
+}
+
 export const configName = "backup.yaml";
 export const emptyConfig: Config = { stores: [], mirrors: [], include: [], exclude: [] };
 

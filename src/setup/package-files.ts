@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { BackupError } from "../core/errors.ts";
 
 /** The package's root, from wherever this code lies in it: src/ or a chunk in dist/. */
-export function packageRoot(): string {
+function packageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) {
     const parent = dirname(folder);
@@ -14,6 +14,11 @@ export function packageRoot(): string {
     folder = parent;
   }
   return folder;
+}
+
+/** The built program: what hooks and detached workers start with Node. */
+export function programFile(): string {
+  return join(packageRoot(), "dist/bin/holdfast.js");
 }
 
 export function readPackageFile(path: string): string {

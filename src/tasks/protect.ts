@@ -1,5 +1,5 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { type App, createPrimary, createStoreFolder, folderStores, openApp, proposedStore, refuseHiddenRef } from "../app.ts";
 import { type Config, mirrorOf, type StoreConfig } from "../core/config.ts";
 import type { Problem } from "../core/contents.ts";
@@ -11,7 +11,7 @@ import { gitFind } from "../git/run.ts";
 import { type InstallResult, installHooks } from "../hooks/install.ts";
 import type { RestoreResult } from "../restore/restore.ts";
 import { writeConfigFile } from "../setup/config-file.ts";
-import { packageRoot, readPackageFile } from "../setup/package-files.ts";
+import { programFile, readPackageFile } from "../setup/package-files.ts";
 import { findRepositoryId } from "../state/repository-id.ts";
 import { makePointNow } from "./point.ts";
 import { findRestore, proveRestore } from "./restore.ts";
@@ -88,7 +88,7 @@ export function installHere(repository: Repository, everyRef?: boolean): Promise
   return installHooks({
     repository,
     everyRef,
-    runtime: { node: process.execPath, main: join(packageRoot(), "dist/bin/holdfast.js") },
+    runtime: { node: process.execPath, main: programFile() },
     triggerTemplate: readPackageFile("hooks/trigger"),
   });
 }

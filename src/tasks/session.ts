@@ -1,13 +1,12 @@
 /** The end of a session (an agent's, a script's): a point, and whether everything that was made in it is elsewhere too. */
 import { spawn } from "node:child_process";
 import { appendFileSync } from "node:fs";
-import { join } from "node:path";
-import { type App, copyStores } from "../app.ts";
+import { type App, copyConfigs } from "../app.ts";
 import { BackupError } from "../core/errors.ts";
 import type { MirrorCheck } from "../mirror/check.ts";
 import { readStandings } from "../mirror/standing.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
-import { packageRoot } from "../setup/package-files.ts";
+import { programFile } from "../setup/package-files.ts";
 import { makePointNow } from "./point.ts";
 import { checkMirrorsNow, syncAll } from "./sync.ts";
 
@@ -44,7 +43,7 @@ export async function endSession(app: App, { waitMs, signal }: { waitMs: number 
 async function placesAsKnown(app: App, point: string): Promise<SessionPlace[]> {
   const standings = await readStandings({ repository: app.repository, mirrors: app.config.mirrors, stateDir: app.state.root });
   const mirrors = standings.map(({ remote, isCurrent, message }) => mirrorPlace(remote, isCurrent ? "current" : "pending", message));
-  return [...mirrors, ...(await copyPlaces(app, point, "pending"))];
+  return [...mirrors, ...copyPlaces(app, point, "pending")];
 }
 
 async function placesAfterSync(app: App, point: string, waitMs: number, signal: AbortSignal): Promise<SessionPlace[]> {
@@ -57,7 +56,7 @@ async function placesAfterSync(app: App, point: string, waitMs: number, signal: 
     const hasAll = ({ status, refs }: MirrorCheck): boolean =>
       status === "same" || (status === "differs" && refs.every(({ state }) => state === "same" || state === "ahead"));
     const mirrors = checks.map((check) => mirrorPlace(check.remote, hasAll(check) ? "current" : "behind", check.message ?? null));
-    return [...mirrors, ...(await copyPlaces(app, point, "behind"))];
+    return [...mirrors, ...copyPlaces(app, point, "behind")];
   } catch (error) {
     if (!deadline.aborted || signal.aborted) throw error;
     // Time is up: the worker goes on with it.
@@ -69,8 +68,8 @@ function mirrorPlace(name: string, state: SessionPlace["state"], message: string
   return { kind: "mirror", name, state, message: state === "current" ? null : message };
 }
 
-async function copyPlaces(app: App, point: string, otherwise: "pending" | "behind"): Promise<SessionPlace[]> {
-  return (await copyStores(app)).map(({ name }) => {
+function copyPlaces(app: App, point: string, otherwise: "pending" | "behind"): SessionPlace[] {
+  return copyConfigs(app).map(({ name }) => {
     const { newest, error } = readCopyState(app.state.copies, name);
     const isCurrent = error === null && newest !== null && newest >= point;
     return { kind: "copy", name, state: isCurrent ? "current" : otherwise, message: isCurrent ? null : error };
@@ -81,8 +80,7 @@ async function copyPlaces(app: App, point: string, otherwise: "pending" | "behin
 function startWorker(app: App): void {
   try {
     appendFileSync(app.state.dirty, "post-session\n");
-    const main = join(packageRoot(), "dist/bin/holdfast.js");
-    spawn(process.execPath, [main, "worker", app.repository.commonDir], { detached: true, stdio: "ignore", windowsHide: true }).unref();
+    spawn(process.execPath, [programFile(), "worker", app.repository.commonDir], { detached: true, stdio: "ignore", windowsHide: true }).unref();
   } catch (error) {
     throw new BackupError("io_failed", "the worker that brings copies and mirrors up to date could not be started", {
       hint: "holdfast sync",

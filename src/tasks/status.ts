@@ -1,5 +1,6 @@
 /** Gathers what is known about a repository's protection, from this machine alone: asks no remote. */
 import { type App, now, primaryStore } from "../app.ts";
+import { branchRefOf } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { alarming, type Rewrite } from "../core/rewrites.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
@@ -92,9 +93,9 @@ function readLastFailure(app: App): string | null {
 function readAlarming(app: App): Rewrite[] {
   // A backup branch is re-rooted by whoever prunes it.
   const expected = new Set(
-    app.config.stores.flatMap(({ url, ref }) => {
-      const location = parseStoreUrl(url);
-      return location.kind === "branch" ? [(ref ?? location.ref).replace(/^refs\/heads\//, `refs/remotes/${location.remote}/`)] : [];
+    app.config.stores.flatMap((store) => {
+      const location = parseStoreUrl(store.url);
+      return location.kind === "branch" ? (branchRefOf(store)?.replace(/^refs\/heads\//, `refs/remotes/${location.remote}/`) ?? []) : [];
     }),
   );
   return alarming(readRewrites(app.state.rewrites), now(), (ref) => expected.has(ref));

@@ -1,10 +1,9 @@
 /** Copies and mirrors, brought up to date side by side. */
 import { hostname } from "node:os";
 import { type App, copyStores, now, primaryStore, random, recoveryTexts } from "../app.ts";
-import type { StoreConfig } from "../core/config.ts";
+import { branchRefOf } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { machineName } from "../core/machine-name.ts";
-import { parseStoreUrl } from "../core/store-url.ts";
 import type { MirrorCheck } from "../mirror/check.ts";
 import type { MirrorOutcome } from "../mirror/outcome.ts";
 import type { MirrorOptions } from "../mirror/targets.ts";
@@ -105,11 +104,13 @@ export async function checkMirrorsNow(app: App, signal: AbortSignal): Promise<Mi
 
 function mirrorOptions({ repository, config, state }: App): MirrorOptions {
   const { mirrors, stores } = config;
-  return { repository, mirrors, machine: machineName(hostname()), reserved: stores.flatMap(branchRefs), stateDir: state.root, now, random };
-}
-
-/** The ref that holds a branch store. */
-function branchRefs({ url, ref }: StoreConfig): string[] {
-  const location = parseStoreUrl(url);
-  return location.kind === "folder" ? [] : [ref ?? location.ref];
+  return {
+    repository,
+    mirrors,
+    machine: machineName(hostname()),
+    reserved: stores.flatMap((store) => branchRefOf(store) ?? []),
+    stateDir: state.root,
+    now,
+    random,
+  };
 }

@@ -49,8 +49,12 @@ async function mendHooks(app: App): Promise<void> {
   const overwritten = await findOverwritten(app.repository);
   if (overwritten.length === 0) return;
   const { installHere } = await import("./protect.ts");
-  await installHere(app.repository).catch((error: unknown) => app.log.write("hooks_not_mended", { message: describeError(error) }));
-  app.log.write("hooks_mended", { overwritten });
+  try {
+    await installHere(app.repository);
+    app.log.write("hooks_mended", { overwritten });
+  } catch (error) {
+    app.log.write("hooks_not_mended", { overwritten, message: describeError(error) });
+  }
 }
 
 /** Work that is asked for again and again, done once at a time; requests during a run become one run after it. */

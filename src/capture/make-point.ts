@@ -47,7 +47,7 @@ export interface PointRequest {
   /** Forced history since the last point; called before the point is published. */
   readonly onRewrites?: (rewrites: readonly Rewrite[]) => void;
   /** True where a push from here, that git keeps no reflog of, put the ref there. */
-  readonly isPushed?: (ref: string, oid: string) => boolean;
+  readonly isPushed?: (ref: string, oid: string) => Promise<boolean>;
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }

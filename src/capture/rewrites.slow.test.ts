@@ -102,7 +102,7 @@ describe("a remote's branch", () => {
     elsewhere(["commit", "-q", "--allow-empty", "--amend", "-m", "ours from elsewhere"], ["push", "-q", "--force"]);
     repo.git("fetch", "-q");
     const rewrites: Rewrite[] = [];
-    await safe.point({ onRewrites: (found) => void rewrites.push(...found), isPushed: (ref) => ref === "refs/remotes/origin/main" });
+    await safe.point({ onRewrites: (found) => void rewrites.push(...found), isPushed: async (ref) => ref === "refs/remotes/origin/main" });
     expect(rewrites).toMatchObject([{ isOurs: true }]);
   });
 });

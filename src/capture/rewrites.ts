@@ -13,7 +13,7 @@ export interface RewriteRequest {
   readonly before: ReadonlyMap<string, Omit<RefEntry, "name">>;
   readonly after: readonly RefEntry[];
   /** True where a push from here, that git keeps no reflog of, put the ref there. */
-  isPushed?(ref: string, oid: string): boolean;
+  isPushed?(ref: string, oid: string): Promise<boolean>;
 }
 
 const askLimit = 200;
@@ -42,9 +42,8 @@ export async function findRewrites(request: RewriteRequest): Promise<FoundRewrit
   if (suspects.length === 0) return [];
   const lost = await countLost(repository.commonDir, suspects);
   const remotes = (await gitText(["--git-dir", repository.commonDir, "remote"])).split("\n").filter((name) => name !== "");
-  return suspects
-    .map((move) => ({ ...move, lost: lost(move.old), isOurs: isOurs(request, move, remotes) }))
-    .filter((rewrite) => (rewrite.new !== null && isEachAsked) || rewrite.lost !== 0);
+  const rewrites = suspects.map(async (move) => ({ ...move, lost: lost(move.old), isOurs: await isOurs(request, move, remotes) }));
+  return (await Promise.all(rewrites)).filter((rewrite) => (rewrite.new !== null && isEachAsked) || rewrite.lost !== 0);
 }
 
 /** Watched refs that are no longer where they were. */
@@ -92,11 +91,11 @@ async function countLost(commonDir: string, suspects: readonly Move[]): Promise<
   };
 }
 
-function isOurs({ repository, isPushed }: RewriteRequest, { ref, old, new: tip }: Move, remotes: readonly string[]): boolean {
+async function isOurs({ repository, isPushed }: RewriteRequest, { ref, old, new: tip }: Move, remotes: readonly string[]): Promise<boolean> {
   // Into a bare repository others push.
   if (!ref.startsWith("refs/remotes/")) return !repository.isBare;
   if (!remotes.some((name) => ref.startsWith(`refs/remotes/${name}/`))) return true;
-  if (tip !== null && isPushed?.(ref, tip) === true) return true;
+  if (tip !== null && (await isPushed?.(ref, tip)) === true) return true;
   // As git notes it in the ref's own reflog (builtin/send-pack.c); a deleted ref has none.
   const moves = readText(join(repository.commonDir, "logs", ref)).split("\n");
   return moves.some((line) => line.startsWith(`${old} `) && line.endsWith("\tupdate by push"));

@@ -73,7 +73,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     tool: `holdfast ${version}`,
     now,
     random: randomSuffix,
-    isPushed: await readPushed(app),
+    isPushed: lazyPushed(app),
     onRewrites: (rewrites) => {
       addRewrites(app.state.rewrites, rewrites);
       for (const rewrite of rewrites) app.log.write("rewrite_seen", { ...rewrite });
@@ -93,6 +93,15 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
   else app.log.write("point_unchanged", { last: result.last, ms });
   return result;
+}
+
+/** Most points see no ref that was forced: then nothing is read. */
+function lazyPushed(app: App): (ref: string, oid: string) => Promise<boolean> {
+  let reading: ReturnType<typeof readPushed> | undefined;
+  return async (ref, oid) => {
+    reading ??= readPushed(app);
+    return (await reading)(ref, oid);
+  };
 }
 
 /** What mirrors were pushed to, by the names that a fetch from them gives: those of the remote. */

@@ -1,19 +1,14 @@
-/** The wiring: the only place that chooses adapters. Faces call what stands here; use cases know nothing of it. */
-import { createHash, randomBytes, randomInt, randomUUID } from "node:crypto";
+/** The wiring: what every use case starts from. Stores are wired in app-stores.ts. Use cases know nothing of either. */
+import { createHash, randomBytes, randomInt } from "node:crypto";
 import { homedir } from "node:os";
 import { basename, join, resolve as resolvePath } from "node:path";
-import type { Config, StoreConfig } from "./core/config.ts";
-import { BackupError } from "./core/errors.ts";
-import { parseStoreUrl, type StoreLocation } from "./core/store-url.ts";
+import type { Config } from "./core/config.ts";
 import { openRepository, type Repository } from "./git/repository.ts";
 import type { RecoveryTexts } from "./points/recovery-files.ts";
-import { type ConfigFile, configFolder, readConfigFile, settings } from "./setup/config-file.ts";
+import { type ConfigFile, configFolder, readConfigFile } from "./setup/config-file.ts";
 import { readPackageFile } from "./setup/package-files.ts";
 import { type StateLayout, stateDirOf, stateLayout } from "./state/layout.ts";
 import { openRunLog, type RunLog } from "./state/run-log.ts";
-import type { BranchStore } from "./stores/branch.ts";
-import { FolderStore } from "./stores/folder.ts";
-import type { Store } from "./stores/store.ts";
 
 declare const __VERSION__: string;
 export const version = typeof __VERSION__ === "string" ? __VERSION__ : "0.0.0-dev";
@@ -54,184 +49,6 @@ export function dataFolder(environment: NodeJS.ProcessEnv): string {
   return process.platform === "win32" ? join(environment["LOCALAPPDATA"] ?? homedir(), "holdfast") : join(homedir(), ".local/share/holdfast");
 }
 
-/** The store that points are written to first. Throws `not_protected` where the settings name none. */
-export function primaryStore(app: App): FolderStore {
-  const chosen = settings(configFolder(app.repository), app.environment)["HOLDFAST_STORE"];
-  const folder = chosen === undefined ? folderStores(app)[0] : { name: "environment", path: folderPath(app, chosen) };
-  if (folder === undefined)
-    throw new BackupError("not_protected", `${app.name} is not protected yet: ${app.configFile.path} names no folder for its points`);
-  return new FolderStore(folder.name, folder.path);
-}
-
-/** Every other store, in the order of the settings. */
-export function copyConfigs(app: App): StoreConfig[] {
-  const primary = primaryStore(app).name;
-  return app.config.stores.filter((store) => store.name !== primary);
-}
-
-export async function copyStores(app: App): Promise<Store[]> {
-  return Promise.all(copyConfigs(app).map((store) => openStore(app, store)));
-}
-
-/** A store by its name in the settings, or by its URL. */
-export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
-  const known = app.config.stores.find((store) => store.name === nameOrUrl);
-  if (known !== undefined) return openStore(app, known);
-  if (!/[/:#]/.test(nameOrUrl)) {
-    const names = app.config.stores.map((store) => store.name);
-    throw new BackupError("usage", `there is no store called ${nameOrUrl}`, {
-      hint: names.length === 0 ? "holdfast store add NAME URL" : `stores: ${names.join(", ")}`,
-    });
-  }
-  return openStore(app, { name: unnamed(nameOrUrl), url: nameOrUrl });
-}
-
-/** A name for a store that has none in the settings: its own, so that two branches never share a bare repository. */
-function unnamed(url: string): string {
-  return `named-${createHash("sha256").update(url).digest("hex").slice(0, 8)}`;
-}
-
-/** A store as the settings say, or would say. */
-export async function openStore(app: App, store: StoreConfig): Promise<Store> {
-  const location = parseStoreUrl(store.url);
-  return location.kind === "folder" ? new FolderStore(store.name, folderPath(app, location.path)) : openBranch(app, store, location);
-}
-
-async function openBranch(app: App, { name, url, ref }: StoreConfig, location: Exclude<StoreLocation, { kind: "folder" }>): Promise<BranchStore> {
-  const { repository, state } = app;
-  const { pushUrls } = await import("./git/porcelain.ts");
-  const address = location.kind === "branch_url" ? location.url : (await pushUrls(repository.commonDir, location.remote))[0];
-  if (address === undefined)
-    throw new BackupError("config_invalid", `store ${name}: there is no remote called ${location.kind === "branch" ? location.remote : url}`, {
-      hint: "git remote -v",
-    });
-  const { BranchStore } = await import("./stores/branch.ts");
-  return new BranchStore({
-    name,
-    url,
-    gitDir: join(state.branches, `${name}.git`),
-    remoteUrl: absoluteUrl(address, configFolder(repository)),
-    ref: ref ?? location.ref,
-    configFrom: repository.commonDir,
-  });
-}
-
-/**
- * Throws `remote_failed` where the host of a branch store does not take a ref of its name. Asks only for refs that are no
- * branches. A host that cannot be reached now is not judged: the first copy tells.
- */
-export async function refuseHiddenRef(app: App, store: StoreConfig): Promise<void> {
-  const location = parseStoreUrl(store.url);
-  if (location.kind === "folder" || (store.ref ?? location.ref).startsWith("refs/heads/")) return;
-  const refusal = await (await openBranch(app, store, location)).probe();
-  if (refusal === undefined) return;
-  throw new BackupError("remote_failed", refusal.message, {
-    cause: refusal,
-    hint: "keep the points on a branch: branch:REMOTE/holdfast/backup",
-  });
-}
-
-/** A store without a repository around: for the bare machine. `scratch` takes what a branch needs locally. */
-export async function openBareStore(url: string, scratch: string): Promise<Store> {
-  const location: StoreLocation = parseStoreUrl(url);
-  if (location.kind === "folder") return new FolderStore("named", resolvePath(location.path));
-  if (location.kind === "branch") {
-    throw new BackupError("usage", `${url} names a remote, and there is no repository here that knows it`, {
-      hint: "branch:URL#NAME, for example branch:https://host/me/repo.git#holdfast/backup",
-    });
-  }
-  const { BranchStore } = await import("./stores/branch.ts");
-  const store = new BranchStore({
-    name: "named",
-    url,
-    gitDir: join(scratch, "branch.git"),
-    remoteUrl: absoluteUrl(location.url, process.cwd()),
-    ref: location.ref,
-  });
-  await store.open();
-  return store;
-}
-
-export function folderStores(app: Pick<App, "config" | "repository">): { name: string; path: string }[] {
-  return app.config.stores.flatMap(({ name, url }) => {
-    const location = parseStoreUrl(url);
-    return location.kind === "folder" ? [{ name, path: folderPath(app, location.path) }] : [];
-  });
-}
-
-/** `~` and relative paths, as people write them in backup.yaml: relative to the repository. */
-function folderPath(app: Pick<App, "repository">, path: string): string {
-  const home = path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
-  return resolvePath(configFolder(app.repository), home);
-}
-
-/** A path in a remote's or a branch's URL means a repository on this disk; git counts it from the worktree's root. */
-function absoluteUrl(url: string, from: string): string {
-  return /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(url) ? url : resolvePath(from, url);
-}
-
-/** Makes the folder a store of this repository. A store of it that is there already is taken as it is. Throws `store_foreign`. */
-export async function createPrimary(app: App, folder: string): Promise<FolderStore> {
-  const [
-    { createStoreFolder },
-    { findIdentity, writeIdentity },
-    { writeRecoveryFiles },
-    { findRepositoryId, refuseForeignStore, rememberRepositoryId },
-  ] = await Promise.all([
-    import("./stores/folder.ts"),
-    import("./points/identity.ts"),
-    import("./points/recovery-files.ts"),
-    import("./state/repository-id.ts"),
-  ]);
-  await createStoreFolder(folder);
-  const store = new FolderStore("local", folder);
-  const known = findRepositoryId(app.state);
-  const present = await findIdentity(store);
-  if (present !== undefined && known === undefined) await refuseUnrelated(app, store, present.name);
-  if (present !== undefined) refuseForeignStore(app.state, present, folder);
-  const identity = present ?? {
-    format: 1,
-    repository: known ?? (await repositoryIdOfOthers(app)) ?? randomUUID(),
-    name: app.name,
-    created: now().toISOString(),
-  };
-  if (present === undefined) await writeIdentity(store, identity);
-  await writeRecoveryFiles(store, recoveryTexts());
-  rememberRepositoryId(app.state, identity.repository);
-  return store;
-}
-
-/** A clone made anew, or a recovered folder, may go on with its store; a repository that shares no commit with it may not. */
-async function refuseUnrelated(app: App, store: FolderStore, name: string): Promise<void> {
-  if (await isRelated(app, store)) return;
-  throw new BackupError("store_foreign", `the store at ${store.url} holds points of ${name}, which has no commit in common with this repository`, {
-    hint: `choose another folder; to get back what is in it: holdfast recover ${store.url} NEW-FOLDER`,
-  });
-}
-
-/**
- * All stores of a repository carry one id: that of one which is still there, where the machine has forgotten it. So another
- * machine joins a branch; one with points of an unrelated repository says nothing.
- */
-async function repositoryIdOfOthers(app: App): Promise<string | undefined> {
-  const { findIdentity } = await import("./points/identity.ts");
-  for (const config of app.config.stores) {
-    try {
-      const store = await openStore(app, config);
-      const identity = await findIdentity(store);
-      if (identity !== undefined && (store instanceof FolderStore || (await isRelated(app, store)))) return identity.repository;
-    } catch (error) {
-      if (!(error instanceof BackupError)) throw error; // not there, or damaged: another may tell
-    }
-  }
-  return undefined;
-}
-
-async function isRelated(app: App, store: Store): Promise<boolean> {
-  const [{ sharesHistory }, { findObjects }] = await Promise.all([import("./points/kinship.ts"), import("./git/refs.ts")]);
-  return sharesHistory(store, async (oids) => (await findObjects(app.repository.commonDir, oids)).size);
-}
-
 export function recoveryTexts(): RecoveryTexts {
   return { restoreSh: readPackageFile("src/recovery/restore.sh"), recoveryMd: readPackageFile("src/recovery/recovery.md") };
 }
@@ -240,10 +57,4 @@ export function recoveryTexts(): RecoveryTexts {
 export function proposedStore(app: App): string {
   const place = createHash("sha256").update(app.repository.commonDir).digest("hex").slice(0, 8);
   return join(dataFolder(app.environment), "stores", `${app.name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}-${place}`);
-}
-
-/** Makes a folder ready to become a copy. */
-export async function createStoreFolder(app: App, path: string): Promise<void> {
-  const folders = await import("./stores/folder.ts");
-  await folders.createStoreFolder(folderPath(app, path));
 }

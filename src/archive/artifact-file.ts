@@ -1,6 +1,7 @@
 /** Writing and reading artifacts: hashed, counted and compressed in one pass, and read back before anyone relies on them. */
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
+import type { Decryptor } from "../core/encryption.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { Artifact } from "../core/manifest.ts";
 import { compressFrame, decompressFrame, FrameSplitter, frameSize, framesAtOnce } from "./zstd-frames.ts";
@@ -157,17 +158,21 @@ async function readAt(handle: FileHandle, position: number, length: number): Pro
 /**
  * Reads an artifact as it arrives and gives its plain bytes. Throws `damaged` when it is longer, shorter or
  * other than the manifest says; the last bytes are only to be believed when the iteration has ended.
+ * Throws `key_missing` for an encrypted one without a decryptor.
  */
-export async function* readArtifact(artifact: Artifact, stored: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+export async function* readArtifact(artifact: Artifact, stored: AsyncIterable<Uint8Array>, decryptor?: Decryptor): AsyncGenerator<Buffer> {
   const checked = checkStored(artifact, stored);
-  if (!artifact.name.endsWith(".zst")) {
+  const isEncrypted = artifact.name.endsWith(".age");
+  const isCompressed = artifact.name.replace(/\.age$/, "").endsWith(".zst");
+  if (!isCompressed && !isEncrypted) {
     yield* checked;
     return;
   }
+  const decrypted = isEncrypted ? decrypt(artifact, checked, decryptor) : checked;
   const hash = createHash("sha256");
   let size = 0;
   try {
-    for await (const piece of decompress(checked)) {
+    for await (const piece of isCompressed ? decompress(decrypted) : decrypted) {
       size += piece.length;
       if (size > artifact.plainSize) throw new BackupError("damaged", `${artifact.name} unpacks to more than its manifest says`);
       hash.update(piece);
@@ -180,6 +185,11 @@ export async function* readArtifact(artifact: Artifact, stored: AsyncIterable<Ui
   if (size !== artifact.plainSize || hash.digest("hex") !== artifact.plainSha256) {
     throw new BackupError("damaged", `${artifact.name} unpacks to other bytes than its manifest says`);
   }
+}
+
+async function* decrypt(artifact: Artifact, stored: AsyncIterable<Buffer>, decryptor: Decryptor | undefined): AsyncGenerator<Buffer> {
+  if (decryptor === undefined) throw new BackupError("key_missing", `${artifact.name} is encrypted, and no key is at hand`);
+  for await (const piece of decryptor.decrypt(stored, artifact.size)) yield asBuffer(piece);
 }
 
 /** Bytes that are no zstd, that are cut off, or that unpack to more than any frame of ours. */
@@ -211,7 +221,7 @@ async function* checkStored(artifact: Artifact, stored: AsyncIterable<Uint8Array
   const hash = createHash("sha256");
   let size = 0;
   for await (const chunk of stored) {
-    const piece = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    const piece = asBuffer(chunk);
     size += piece.length;
     if (size > artifact.size) throw new BackupError("damaged", `${artifact.name} is longer than its manifest says`);
     hash.update(piece);
@@ -219,4 +229,8 @@ async function* checkStored(artifact: Artifact, stored: AsyncIterable<Uint8Array
   }
   if (size !== artifact.size) throw new BackupError("damaged", `${artifact.name} has ${size} bytes, its manifest says ${artifact.size}`);
   if (hash.digest("hex") !== artifact.sha256) throw new BackupError("damaged", `${artifact.name} does not have the sha256 of its manifest`);
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

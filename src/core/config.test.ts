@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Config, emptyConfig, type MirrorConfig, mirrorModes, mirrorOf, parseConfig, type StoreConfig, writeConfig } from "./config.ts";
+import { type Config, emptyConfig, type MirrorConfig, mirrorModes, mirrorOf, objectLockModes, parseConfig, type StoreConfig } from "./config.ts";
+import { writeConfig } from "./config-text.ts";
 import type { BackupError } from "./errors.ts";
 
 /** Problems without the file's name: `LINE: what`. */
@@ -38,6 +39,7 @@ describe("backup.yaml", () => {
       mirrors: [{ remote: "origin", mode: "branches-and-tags", keepDays: 90 }],
       include: ["*.bin", "models/"],
       exclude: ["*.iso"],
+      encryption: null,
     });
   });
 
@@ -83,7 +85,7 @@ describe("a mistake in backup.yaml", () => {
     ["another version", "stores: []\nversion: 2\n", ["2: version should be 1"]],
     ["a version that is text", 'version: "1"\n', ["1: version should be 1"]],
     ["a setting by another name", "version: 1\nstore: []\n", ['2: unknown setting "store"; did you mean stores?']],
-    ["a setting that nothing resembles", "x_y_z_w: 1\n", ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude']],
+    ["a setting that nothing resembles", "x_y_z_w: 1\n", ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude, encryption']],
     ["stores that are no list", "# x\nstores: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
     ["stores that are a map", "stores:\n  disk: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
     ["a store that is a text", "stores:\n  - /mnt\n", ["2: a store needs `name:` and `url:`"]],
@@ -106,6 +108,28 @@ describe("a mistake in backup.yaml", () => {
     ["a ref that is a branch's short name", "stores:\n  - name: a\n    url: branch:o\n    ref: backup\n", [/^4: ref should be a whole name/]],
     ["a ref for a folder", "stores:\n  - name: a\n    url: /a\n    ref: refs/x\n", ["4: ref is for branch stores"]],
     ["a size that is none", "stores:\n  - name: a\n    url: branch:o\n    max_bytes: 2 gigs\n", [/^4: max_bytes should be a size/]],
+    ["a size of uploads that is none", "stores:\n  - name: a\n    url: s3://bucket\n    upload_limit: fast\n", [/^4: upload_limit should be a size/]],
+    ["a word that is no flag", "stores:\n  - name: a\n    url: s3://bucket\n    encrypt: never\n", ["4: encrypt should be true or false"]],
+    ["a lock for a folder", "stores:\n  - name: a\n    url: /a\n    object_lock_days: 3\n", ["4: object_lock_days is for S3 stores"]],
+    [
+      "a lock of no days",
+      "stores:\n  - name: a\n    url: s3://bucket\n    object_lock_days: 0\n",
+      ["4: object_lock_days should be a number, 1 or more"],
+    ],
+    [
+      "a lock of another mode",
+      "stores:\n  - name: a\n    url: s3://bucket\n    object_lock_days: 3\n    object_lock_mode: complience\n",
+      ['5: unknown mode "complience"; did you mean compliance?'],
+    ],
+    [
+      "a mode without a lock",
+      "stores:\n  - name: a\n    url: s3://bucket\n    object_lock_mode: compliance\n",
+      ["4: object_lock_mode needs object_lock_days"],
+    ],
+    ["encryption for nobody", "encryption:\n  recipients: []\n", ["2: encryption needs recipients: holdfast key new makes one"]],
+    ["encryption without a list", "encryption: yes please\n", ["1: encryption should have `recipients:`"]],
+    ["a secret key as a recipient", "encryption:\n  recipients: [AGE-SECRET-KEY-1X]\n", [/^2: this is a secret key/]],
+    ["a recipient that is none", "encryption:\n  recipients: [me]\n", ['2: "me" is not a recipient of age: age1… or ssh-ed25519 …']],
     ["a setting twice", "version: 1\nstores: []\nmirrors: []\nstores: []\n", [/^4: Map keys must be unique/]],
     ["a field twice", "stores:\n  - name: a\n    url: /a\n    name: b\n", [/^4: Map keys must be unique/]],
     ["a tab for indent", "stores:\n\t- name: a\n", [/^2: /]],
@@ -224,7 +248,18 @@ describe("writeConfig", () => {
   const branchUrl = fc.constantFrom("branch:origin", "branch:https://h/r.git#b");
   const ref = fc.constantFrom("refs/holdfast/backup", "refs/heads/é");
   const branchStore = fc.record({ name, url: branchUrl, ref, maxBytes: fc.integer({ min: 1 }) }, { requiredKeys: ["name", "url"] });
-  const store: fc.Arbitrary<StoreConfig> = fc.oneof(fc.record({ name, url }), branchStore);
+  const s3Store = fc.record(
+    {
+      name,
+      url: fc.constantFrom("s3://bucket/a/b?region=eu-1", "s3://b-1?endpoint=http://localhost:9000&path_style=true"),
+      isPlain: fc.constant(true),
+      isOffsite: fc.boolean(),
+      uploadLimit: fc.integer({ min: 1 }),
+      objectLock: fc.record({ days: fc.integer({ min: 1 }), mode: fc.constantFrom(...objectLockModes) }),
+    },
+    { requiredKeys: ["name", "url"] },
+  );
+  const store: fc.Arbitrary<StoreConfig> = fc.oneof(fc.record({ name, url }), branchStore, s3Store);
   const mirror: fc.Arbitrary<MirrorConfig> = fc.record({
     remote: line,
     mode: fc.constantFrom(...mirrorModes),
@@ -235,6 +270,13 @@ describe("writeConfig", () => {
     mirrors: fc.uniqueArray(fc.oneof(line.map(mirrorOf), mirror), { selector: (each) => each.remote, maxLength: 4 }),
     include: fc.array(line, { maxLength: 4 }),
     exclude: fc.array(line, { maxLength: 4 }),
+    encryption: fc.option(
+      fc.record(
+        { recipients: fc.array(fc.constantFrom("age1qqqq", "ssh-ed25519 AAAA+/= me@host"), { minLength: 1, maxLength: 3 }), identity: line },
+        { requiredKeys: ["recipients"] },
+      ),
+      { nil: null },
+    ),
   });
 
   test("property: is read as what was written", () => {

@@ -1,8 +1,20 @@
 /** backup.yaml: what is protected and where to. Parsed at the door, with every problem named by its line. Pure. */
-import { isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLMap } from "yaml";
+import { isMap, isScalar, LineCounter, type Node, parseDocument, type YAMLMap } from "yaml";
+import {
+  type Complain,
+  type Fields,
+  readFields,
+  readFlag,
+  readItems,
+  readNumber,
+  readSection,
+  readSize,
+  readText,
+  readTexts,
+  suggestion,
+} from "./config-nodes.ts";
 import { BackupError } from "./errors.ts";
-import { nearestName } from "./nearest-name.ts";
-import { isRefName, parseStoreUrl } from "./store-url.ts";
+import { isBranch, isRefName, parseStoreUrl } from "./store-url.ts";
 
 export interface StoreConfig {
   readonly name: string;
@@ -12,6 +24,29 @@ export interface StoreConfig {
   readonly ref?: string;
   /** Of a branch store: points beyond it stay out; the newest are kept. */
   readonly maxBytes?: number;
+  /** Points that are not encrypted may go there, although it is off-site. */
+  readonly isPlain?: boolean;
+  /** Whether it stands at another place than this machine, where its kind does not say so. */
+  readonly isOffsite?: boolean;
+  /** Bytes a second that are sent there at most. */
+  readonly uploadLimit?: number;
+  /** Of an S3 store whose bucket has Object Lock. */
+  readonly objectLock?: ObjectLock;
+}
+
+export const objectLockModes = ["governance", "compliance"] as const;
+
+/** What is written cannot be deleted for so many days: in governance mode by nobody without a special right, in compliance mode by nobody. */
+export interface ObjectLock {
+  readonly days: number;
+  readonly mode: (typeof objectLockModes)[number];
+}
+
+export interface EncryptionConfig {
+  /** age recipients: `age1…`, `ssh-ed25519 …`. Never empty. */
+  readonly recipients: readonly string[];
+  /** The file with the secret key, as written; undefined: where Holdfast keeps it. */
+  readonly identity?: string;
 }
 
 /**
@@ -42,18 +77,20 @@ export interface Config {
   readonly include: readonly string[];
   /** Gitignore patterns: untracked and ignored files to leave out. */
   readonly exclude: readonly string[];
+  /** Null: points are not encrypted. */
+  readonly encryption: EncryptionConfig | null;
 }
 
-/** The whole name of the ref that holds a branch store; undefined for a folder. */
+/** The whole name of the ref that holds a branch store; undefined for any other. */
 export function branchRefOf({ url, ref }: StoreConfig): string | undefined {
   const location = parseStoreUrl(url);
-  return location.kind === "folder" ? undefined : (ref ?? location.ref);
+  return isBranch(location) ? (ref ?? location.ref) : undefined;
 }
 
 export const configName = "backup.yaml";
-export const emptyConfig: Config = { stores: [], mirrors: [], include: [], exclude: [] };
+export const emptyConfig: Config = { stores: [], mirrors: [], include: [], exclude: [], encryption: null };
 
-const keys = ["version", "stores", "mirrors", "include", "exclude"] as const;
+const keys = ["version", "stores", "mirrors", "include", "exclude", "encryption"] as const;
 
 /** Throws `config_invalid` with all problems, each as `FILE:LINE: what`. */
 export function parseConfig(text: string, file: string): Config {
@@ -78,6 +115,7 @@ export function parseConfig(text: string, file: string): Config {
         } else if (name === "stores") config.stores = readStores(node, complain);
         else if (name === "mirrors") config.mirrors = readMirrors(node, complain);
         else if (name === "include" || name === "exclude") config[name] = readTexts(node, name, complain);
+        else if (name === "encryption") config.encryption = readEncryption(node, complain);
         else complain(key as Node, `unknown setting ${JSON.stringify(name)}${suggestion(name, keys)}`);
       }
     }
@@ -85,45 +123,6 @@ export function parseConfig(text: string, file: string): Config {
   if (problems.length > 0) throw new BackupError("config_invalid", problems.join("\n"), { details: { problems } });
   return config;
 }
-
-export function writeConfig(config: Config): string {
-  const list = (items: readonly string[]): string => (items.length === 0 ? " []\n" : `\n${items.map((item) => `  - ${item}\n`).join("")}`);
-  const texts = (items: readonly string[]): string => list(items.map(quote));
-  return `# What Holdfast protects here, and where to. Check it with: holdfast config check
-version: 1
-
-# Where points are kept. The first folder is written first; every other is an equal copy.
-# A folder, branch:REMOTE/NAME or branch:URL#NAME. A branch may have ref: refs/holdfast/backup and max_bytes: 2 GiB.
-stores:${list(config.stores.map(writeStore))}
-# Git remotes that get all branches and tags after each commit and push.
-mirrors:${list(config.mirrors.map(writeMirror))}
-# Ignored files to keep, beyond .env*, *.db, *.sqlite*, .claude/ and the like (gitignore patterns, ! takes one back).
-include:${texts(config.include)}
-# Untracked and ignored files to leave out (gitignore patterns).
-exclude:${texts(config.exclude)}`;
-}
-
-function writeStore({ name, url, ref, maxBytes }: StoreConfig): string {
-  return writeFields({ name, url, ref, max_bytes: maxBytes });
-}
-
-function writeMirror({ remote, mode, keepDays }: MirrorConfig): string {
-  const usual = mirrorOf(remote);
-  if (mode === usual.mode && keepDays === usual.keepDays) return quote(remote);
-  return writeFields({
-    remote,
-    mode: mode === usual.mode ? undefined : mode,
-    keep_days: keepDays === usual.keepDays ? undefined : (keepDays ?? "forever"),
-  });
-}
-
-function writeFields(fields: Readonly<Record<string, string | number | undefined>>): string {
-  return Object.entries(fields)
-    .flatMap(([key, value]) => (value === undefined ? [] : [`${key}: ${typeof value === "number" ? value : quote(value)}`]))
-    .join("\n    ");
-}
-
-type Complain = (node: Node | null | undefined, what: string) => void;
 
 const storeNeeds = "a store needs `name:` and `url:`";
 
@@ -138,14 +137,20 @@ function readStores(node: Node | null, complain: Complain): StoreConfig[] {
   return stores;
 }
 
+const storeFields = ["name", "url", "ref", "max_bytes", "encrypt", "offsite", "upload_limit", "object_lock_days", "object_lock_mode"] as const;
+
 function readStore(item: Node, complain: Complain): StoreConfig | undefined {
   if (!isMap(item)) {
     complain(item, storeNeeds);
     return undefined;
   }
-  const fields = readFields(item, ["name", "url", "ref", "max_bytes"], complain);
+  const fields = readFields(item, storeFields, complain);
   const [name, url, ref] = (["name", "url", "ref"] as const).map((key) => readText(fields, key, complain));
-  const maxBytes = readSize(fields.get("max_bytes"), complain);
+  const maxBytes = readSize(fields, "max_bytes", complain);
+  const encrypt = readFlag(fields, "encrypt", complain);
+  const isOffsite = readFlag(fields, "offsite", complain);
+  const uploadLimit = readSize(fields, "upload_limit", complain);
+  const objectLock = readObjectLock(fields, complain);
   if (name === undefined || url === undefined) {
     complain(item, storeNeeds);
     return undefined;
@@ -153,15 +158,55 @@ function readStore(item: Node, complain: Complain): StoreConfig | undefined {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(name))
     complain(item, `a store's name has letters, digits, dots and dashes: ${JSON.stringify(name)} does not`);
   try {
-    const { kind } = parseStoreUrl(url);
-    if (kind === "folder" && fields.has("ref")) complain(fields.get("ref"), "ref is for branch stores");
-    if (kind === "folder" && fields.has("max_bytes")) complain(fields.get("max_bytes"), "max_bytes is for branch stores");
+    refuseMisplaced(fields, parseStoreUrl(url).kind, complain);
     if (ref !== undefined && !(ref.startsWith("refs/") && isRefName(ref)))
       complain(fields.get("ref"), "ref should be a whole name such as refs/holdfast/backup");
   } catch (error) {
     complain(item, error instanceof BackupError ? `${error.message} (${error.hint})` : String(error));
   }
-  return { name, url, ...(ref === undefined ? {} : { ref }), ...(maxBytes === undefined ? {} : { maxBytes }) };
+  return {
+    name,
+    url,
+    ...(ref === undefined ? {} : { ref }),
+    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...(encrypt === false ? { isPlain: true } : {}),
+    ...(isOffsite === undefined ? {} : { isOffsite }),
+    ...(uploadLimit === undefined ? {} : { uploadLimit }),
+    ...(objectLock === undefined ? {} : { objectLock }),
+  };
+}
+
+function readObjectLock(fields: Fields, complain: Complain): ObjectLock | undefined {
+  const days = readNumber(fields, "object_lock_days", 1, complain);
+  const text = readText(fields, "object_lock_mode", complain);
+  const mode = objectLockModes.find((candidate) => candidate === text);
+  if (text !== undefined && mode === undefined)
+    complain(fields.get("object_lock_mode"), `unknown mode ${JSON.stringify(text)}${suggestion(text, objectLockModes)}`);
+  if (text !== undefined && !fields.has("object_lock_days")) complain(fields.get("object_lock_mode"), "object_lock_mode needs object_lock_days");
+  return days === undefined ? undefined : { days, mode: mode ?? "governance" };
+}
+
+/** Settings that a store of this kind cannot have. */
+function refuseMisplaced(fields: Fields, kind: ReturnType<typeof parseStoreUrl>["kind"], complain: Complain): void {
+  const isOfBranch = kind === "branch" || kind === "branch_url";
+  for (const name of ["ref", "max_bytes"]) if (!isOfBranch && fields.has(name)) complain(fields.get(name), `${name} is for branch stores`);
+  for (const name of ["object_lock_days", "object_lock_mode"])
+    if (kind !== "s3" && fields.has(name)) complain(fields.get(name), `${name} is for S3 stores`);
+}
+
+function readEncryption(node: Node | null, complain: Complain): EncryptionConfig | null {
+  const fields = readSection(node, "encryption should have `recipients:`", ["recipients", "identity"], complain);
+  if (fields === undefined) return null;
+  const recipients = readTexts(fields.get("recipients") ?? null, "recipients", complain);
+  const identity = readText(fields, "identity", complain);
+  if (recipients.length === 0) complain(node, "encryption needs recipients: holdfast key new makes one");
+  for (const recipient of recipients) {
+    if (recipient.startsWith("AGE-SECRET-KEY-"))
+      complain(fields.get("recipients"), "this is a secret key: it does not belong here, its recipient does");
+    else if (!/^(?:age1[a-z0-9]+|ssh-(?:ed25519|rsa) [A-Za-z0-9+/=]+(?: .*)?)$/.test(recipient))
+      complain(fields.get("recipients"), `${JSON.stringify(recipient)} is not a recipient of age: age1… or ssh-ed25519 …`);
+  }
+  return { recipients, ...(identity === undefined ? {} : { identity }) };
 }
 
 function readMirrors(node: Node | null, complain: Complain): MirrorConfig[] {
@@ -195,63 +240,4 @@ function readDays(node: Node | undefined, complain: Complain): number | null {
   if (typeof value === "number" && Number.isInteger(value) && value >= 1) return value;
   if (value !== "forever") complain(node, "keep_days should be a number of days, or forever");
   return null;
-}
-
-function readSize(node: Node | undefined, complain: Complain): number | undefined {
-  if (node === undefined) return undefined;
-  const bytes = parseSize(String(isScalar(node) ? node.value : undefined));
-  if (bytes === undefined) complain(node, 'max_bytes should be a size such as "2 GiB" or a number of bytes');
-  return bytes;
-}
-
-/** Bytes; undefined for what is no size, or none to speak of. */
-export function parseSize(text: string): number | undefined {
-  const match = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/.exec(text);
-  const bytes = match === null ? 0 : Math.floor(Number(match[1]) * 1024 ** ["B", "KiB", "MiB", "GiB", "TiB"].indexOf(match[2] ?? "B"));
-  return bytes < 1 ? undefined : bytes;
-}
-
-function readItems(node: Node | null, what: string, complain: Complain): Node[] {
-  if (node === null || (isScalar(node) && node.value === null)) return [];
-  if (isSeq(node)) return node.items as Node[];
-  complain(node, what);
-  return [];
-}
-
-/** The values of these keys; others are complained about. */
-function readFields(item: YAMLMap, names: readonly string[], complain: Complain): Map<string, Node> {
-  const fields = new Map<string, Node>();
-  for (const { key, value } of item.items) {
-    const field = isScalar(key) ? String(key.value) : "";
-    if (names.includes(field)) fields.set(field, (value as Node | null) ?? (key as Node));
-    else complain(key as Node, `unknown setting ${JSON.stringify(field)}${suggestion(field, names)}`);
-  }
-  return fields;
-}
-
-function readText(fields: ReadonlyMap<string, Node>, name: string, complain: Complain): string | undefined {
-  const node = fields.get(name);
-  if (node === undefined) return undefined;
-  if (isScalar(node) && typeof node.value === "string" && node.value !== "") return node.value;
-  complain(node, `${name} should be a text`);
-  return undefined;
-}
-
-function readTexts(node: Node | null, name: string, complain: Complain): string[] {
-  return readItems(node, `${name} should be a list`, complain).flatMap((item) => {
-    if (isScalar(item) && typeof item.value === "string" && item.value !== "") return [item.value];
-    complain(item, `${name} should hold texts`);
-    return [];
-  });
-}
-
-function suggestion(name: string, names: readonly string[]): string {
-  const nearest = nearestName(name, names);
-  return nearest === undefined ? `; there are ${names.join(", ")}` : `; did you mean ${nearest}?`;
-}
-
-function quote(text: string): string {
-  return /^[A-Za-z0-9/._-][A-Za-z0-9/._:#@+=~-]*$/.test(text) && !text.endsWith(":") && !/^(?:true|false|null|yes|no|~|[\d.+-].*)$/i.test(text)
-    ? text
-    : JSON.stringify(text);
 }

@@ -4,10 +4,13 @@ import { newPointId, type PointId } from "./ids.ts";
 import {
   artifactKey,
   artifactKinds,
+  artifactName,
   findArtifact,
   formatVersion,
+  isEncrypted,
   type Manifest,
   manifestKey,
+  parseArtifactName,
   parseManifest,
   pointKinds,
   storedSize,
@@ -109,6 +112,9 @@ describe("a manifest", () => {
 
   test("tells its artifacts and their bytes", () => {
     expect(findArtifact(sample, "bundle")?.size).toBe(12);
+    const encrypted = { ...sample, artifacts: sample.artifacts.map((artifact) => ({ ...artifact, name: `${artifact.name}.age` })) };
+    expect(findArtifact(encrypted, "bundle")?.name).toBe(`${id}.bundle.age`);
+    expect([isEncrypted(sample), isEncrypted(encrypted)]).toEqual([false, true]);
     expect(findArtifact(sample, "idx")).toBeUndefined();
     expect(storedSize(sample)).toBe(12);
   });
@@ -184,3 +190,25 @@ function reversed(value: unknown): unknown {
       .map(([key, item]) => [key, reversed(item)]),
   );
 }
+
+test("an artifact's name says its point, its kind, whether it is encrypted, and how often again", () => {
+  const id = "20261121T143005Z-a1b2c3";
+  for (const kind of artifactKinds)
+    for (const isEncrypted of [false, true])
+      for (const revision of [0, 1, 12]) {
+        const name = { id, kind, isEncrypted, revision };
+        expect(parseArtifactName(artifactName(name))).toEqual(name);
+      }
+  expect(artifactName({ id, kind: "tar.zst", isEncrypted: true, revision: 2 })).toBe(`${id}.r2.tar.zst.age`);
+  for (const other of [
+    `${id}.json`,
+    `${id}.bundle.age.age`,
+    `${id}.r0.bundle`,
+    `${id}.r1`,
+    `x.bundle`,
+    `${id}.bundle.part001`,
+    `../${id}.bundle`,
+    "",
+  ])
+    expect(parseArtifactName(other)).toBeUndefined();
+});

@@ -14,7 +14,10 @@ export const formatVersion = 1;
 export const pointKinds = ["commit", "push", "session", "daily", "weekly", "pre_change", "manual"] as const;
 export type PointKind = (typeof pointKinds)[number];
 
-/** An artifact's name after the point id: `20261121T143005Z-a1b2c3.bundle`. */
+/**
+ * An artifact's name after the point id: `20261121T143005Z-a1b2c3.bundle`, and with `.age` where it is encrypted. One that was
+ * encrypted again, for other keys, has the number of that time before it: `20261121T143005Z-a1b2c3.r1.bundle.age`.
+ */
 export const artifactKinds = ["bundle", "idx", "tar.zst", "contents.zst"] as const;
 export type ArtifactKind = (typeof artifactKinds)[number];
 
@@ -27,7 +30,7 @@ const artifactSchema = z.strictObject({
   /** Bytes and sha256 as stored. */
   size,
   sha256,
-  /** Bytes and sha256 after decompression; equal to the stored ones where nothing is compressed. */
+  /** Bytes and sha256 after decryption and decompression; equal to the stored ones where neither applies. */
   plainSize: size,
   plainSha256: sha256,
 });
@@ -95,7 +98,7 @@ export function parseManifest(text: string, key: string): Manifest {
   const result = manifestSchema.safeParse(json);
   if (!result.success) throw new BackupError("damaged", `manifest ${key} is not valid: ${z.prettifyError(result.error)}`);
   const manifest = result.data;
-  const foreign = manifest.artifacts.find((artifact) => !isArtifactName(manifest.id, artifact.name));
+  const foreign = manifest.artifacts.find((artifact) => parseArtifactName(artifact.name)?.id !== manifest.id);
   if (foreign !== undefined) throw new BackupError("damaged", `manifest ${key} names ${foreign.name}, which is not its own`);
   if (!key.endsWith(`${manifest.id}.json`)) throw new BackupError("damaged", `manifest ${key} says that it is ${manifest.id}`);
   return manifest;
@@ -111,16 +114,37 @@ export function artifactKey(id: PointId, kind: ArtifactKind): string {
 
 /** The artifact of this kind, or undefined: a point that changed nothing of a kind carries none. */
 export function findArtifact(manifest: Manifest, kind: ArtifactKind): Artifact | undefined {
-  return manifest.artifacts.find((artifact) => artifact.name === `${manifest.id}.${kind}`);
+  return manifest.artifacts.find((artifact) => parseArtifactName(artifact.name)?.kind === kind);
+}
+
+export interface ArtifactName {
+  readonly id: PointId;
+  readonly kind: ArtifactKind;
+  readonly isEncrypted: boolean;
+  /** How often it was encrypted again. */
+  readonly revision: number;
+}
+
+/** Undefined for what is no artifact's name. */
+export function parseArtifactName(name: string): ArtifactName | undefined {
+  const match = /^([^.]+)(?:\.r([1-9]\d{0,5}))?\.(bundle|idx|tar\.zst|contents\.zst)(\.age)?$/.exec(name);
+  const [, id = "", revision = "0", kind, age] = match ?? [];
+  if (kind === undefined || !isPointId(id)) return undefined;
+  return { id, kind: kind as ArtifactKind, isEncrypted: age !== undefined, revision: Number(revision) };
+}
+
+export function artifactName({ id, kind, isEncrypted, revision }: ArtifactName): string {
+  return `${id}${revision === 0 ? "" : `.r${revision}`}.${kind}${isEncrypted ? ".age" : ""}`;
+}
+
+/** Whether nobody reads what is in the point without its key. */
+export function isEncrypted(manifest: Manifest): boolean {
+  return manifest.artifacts.every(({ name }) => name.endsWith(".age"));
 }
 
 /** Bytes of all artifacts as stored. */
 export function storedSize(manifest: Manifest): number {
   return manifest.artifacts.reduce((sum, artifact) => sum + artifact.size, 0);
-}
-
-function isArtifactName(id: PointId, name: string): boolean {
-  return artifactKinds.some((kind) => name === `${id}.${kind}`);
 }
 
 function versionOf(json: unknown): number | undefined {

@@ -93,7 +93,7 @@ async function readManifest(store: Store, key: string, options: CallOptions = {}
 export async function openArtifact(store: Store, manifest: Manifest, artifact: Artifact, options: CallOptions = {}): Promise<AsyncGenerator<Buffer>> {
   const stored = await store.get(`${manifest.id.slice(0, 8)}/${artifact.name}`, options);
   if (stored === undefined) throw new BackupError("damaged", `${artifact.name} is missing from the store ${store.name}`);
-  return readArtifact(artifact, stored);
+  return readArtifact(artifact, stored, store.decryptor);
 }
 
 /** The whole state of the last point of `chain` (base first). */

@@ -1,8 +1,8 @@
 /** Clears what publishing left behind when it was killed between the first artifact and the manifest. */
-import { isPointId, type PointId, pointTime } from "../core/ids.ts";
-import { artifactKinds } from "../core/manifest.ts";
+import { type PointId, pointTime } from "../core/ids.ts";
+import { parseArtifactName } from "../core/manifest.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
-import { readCatalogue } from "./catalogue.ts";
+import { isManifestKey, readCatalogue } from "./catalogue.ts";
 
 /** Far longer than any publishing takes, also on a machine that slept in between. */
 const graceMs = 24 * 60 * 60 * 1000;
@@ -15,10 +15,10 @@ export async function clearOrphans(store: Store, now: Date, options: CallOptions
   const published = new Set<PointId>();
   const artifacts: { id: PointId; key: string }[] = [];
   for await (const { key } of store.list("", options)) {
-    const [, id = "", kind = ""] = /^\d{8}\/([^./]+)\.([a-z.]+)$/.exec(key) ?? [];
-    if (!isPointId(id)) continue;
-    if (kind === "json") published.add(id);
-    else if (artifactKinds.some((known) => known === kind)) artifacts.push({ id, key });
+    const name = /^\d{8}\/([^/]+)$/.exec(key)?.[1] ?? "";
+    const artifact = parseArtifactName(name);
+    if (artifact !== undefined) artifacts.push({ id: artifact.id, key });
+    else if (isManifestKey(key)) published.add(name.slice(0, -".json".length));
   }
   const orphans = artifacts.filter(({ id }) => !published.has(id) && now.getTime() - pointTime(id).getTime() > graceMs);
   if (orphans.length === 0) return [];

@@ -37,8 +37,7 @@ export async function writeMetadata(store: Store, identity: StoreIdentity, now: 
   const { points } = await readCatalogue(store, options);
   for (const manifest of points) sections[sectionOf(manifest.kind)].push(entryOf(manifest, await noteOf(store, manifest, options), now));
   const document = { format: 1, repository: identity.repository, name: identity.name, generated: now.toISOString(), ...sections };
-  await store.delete(key, options);
-  await store.put(key, bytesSource(`${JSON.stringify(document, undefined, 2)}\n`), options);
+  await store.replace(key, bytesSource(`${JSON.stringify(document, undefined, 2)}\n`), options);
 }
 
 function sectionOf(kind: PointKind): Section {

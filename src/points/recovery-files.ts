@@ -14,7 +14,6 @@ export async function writeRecoveryFiles(store: Store, texts: RecoveryTexts, opt
   ] as const) {
     const present = await readAll(store, key, options);
     if (present?.toString("utf8") === text) continue;
-    if (present !== undefined) await store.delete(key, options);
-    await store.put(key, bytesSource(text), options);
+    await store.replace(key, bytesSource(text), options);
   }
 }

@@ -2,7 +2,8 @@
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
-import { type Config, configName, emptyConfig, parseConfig, writeConfig } from "../core/config.ts";
+import { type Config, configName, emptyConfig, parseConfig } from "../core/config.ts";
+import { writeConfig } from "../core/config-text.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
 import type { Repository } from "../git/repository.ts";
 import { stateDirOf } from "../state/layout.ts";

@@ -20,7 +20,7 @@ import {
 } from "./branch-files.ts";
 import { BranchHistory, type BranchHistoryOptions, throwIfInterrupted } from "./branch-history.ts";
 import { BranchReader } from "./branch-reader.ts";
-import type { CallOptions, Range, Source, Store, StoreEntry } from "./store.ts";
+import { type CallOptions, type Range, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
 
 export interface BranchStoreOptions extends BranchHistoryOptions {
   /** As in backup.yaml. */
@@ -94,6 +94,25 @@ export class BranchStore implements Store {
     const meanwhile = this.#view(key);
     if (meanwhile === undefined) this.#staged.set(key, { file, isReplacement: this.#staged.has(key) });
     else if (!sameFile(meanwhile, file)) throw this.#taken(key);
+  }
+
+  async replace(key: string, source: Source, options: CallOptions = {}): Promise<void> {
+    const before = this.#staged.get(key);
+    await this.delete(key, options);
+    try {
+      await this.put(key, source, options);
+    } catch (error) {
+      if (before === undefined) this.#staged.delete(key);
+      else this.#staged.set(key, before);
+      throw error;
+    }
+  }
+
+  async folders(options: CallOptions = {}): Promise<string[]> {
+    await this.#prepareRead(options);
+    await this.#history.reload();
+    const keys = new Set([...this.#history.files.keys(), ...this.#staged.keys()]);
+    return topFolders([...keys].filter((key) => this.#view(key) !== undefined));
   }
 
   async get(key: string, options: CallOptions & { readonly range?: Range } = {}): Promise<AsyncIterable<Uint8Array> | undefined> {

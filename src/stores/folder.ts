@@ -3,9 +3,10 @@
  * Order of a put: temporary name in the same folder, write, fsync, rename, fsync the folder.
  */
 import { randomBytes } from "node:crypto";
-import { createReadStream, mkdtempSync } from "node:fs";
+import { createReadStream, type Dirent, mkdtempSync } from "node:fs";
 import { link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { Decryptor } from "../core/encryption.ts";
 import { BackupError, type ErrorCode, systemCode } from "../core/errors.ts";
 import type { CallOptions, LocalStore, Range, Source, StoreEntry } from "./store.ts";
 
@@ -16,6 +17,7 @@ const leftoverAgeMs = 60 * 60 * 1000;
 export class FolderStore implements LocalStore {
   readonly name: string;
   readonly url: string;
+  decryptor?: Decryptor;
   readonly #root: string;
   readonly #syncedFolders = new Set<string>();
 
@@ -46,6 +48,23 @@ export class FolderStore implements LocalStore {
     } catch (error) {
       throw this.#translate(error, `write ${key} into`);
     }
+  }
+
+  async replace(key: string, source: Source, options: CallOptions = {}): Promise<void> {
+    const path = this.fileOf(key);
+    try {
+      await this.#ensureFolder(dirname(path));
+      const temporary = await this.#writeBeside(path, source, options);
+      await rename(temporary, path);
+      await syncFolder(dirname(path));
+    } catch (error) {
+      throw this.#translate(error, `write ${key} into`);
+    }
+  }
+
+  async folders(): Promise<string[]> {
+    const entries = await this.#entries("");
+    return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith(temporaryPrefix)).map(({ name }) => name);
   }
 
   async get(key: string, options: CallOptions & { readonly range?: Range } = {}): Promise<AsyncIterable<Uint8Array> | undefined> {
@@ -101,11 +120,7 @@ export class FolderStore implements LocalStore {
 
   async *#walk(folder: string, prefix: string, options: CallOptions): AsyncIterable<StoreEntry> {
     options.signal?.throwIfAborted();
-    const entries = await readdir(join(this.#root, folder), { withFileTypes: true }).catch((error: unknown) => {
-      if (systemCode(error) === "ENOENT") return [];
-      throw this.#translate(error, "list");
-    });
-    for (const entry of entries) {
+    for (const entry of await this.#entries(folder)) {
       const key = `${folder}${entry.name}`;
       if (entry.name.startsWith(temporaryPrefix)) continue;
       if (entry.isDirectory() && (key.startsWith(prefix) || prefix.startsWith(`${key}/`))) yield* this.#walk(`${key}/`, prefix, options);
@@ -115,8 +130,26 @@ export class FolderStore implements LocalStore {
     }
   }
 
+  async #entries(folder: string): Promise<Dirent[]> {
+    return readdir(join(this.#root, folder), { withFileTypes: true }).catch((error: unknown) => {
+      if (systemCode(error) === "ENOENT") return [];
+      throw this.#translate(error, "list");
+    });
+  }
+
   async #write(path: string, source: Source, options: CallOptions): Promise<void> {
     if (source.file !== undefined && (await moveInto(source.file, path))) return;
+    const temporary = await this.#writeBeside(path, source, options);
+    try {
+      await publish(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  /** A temporary file in the same folder with these bytes, durable. */
+  async #writeBeside(path: string, source: Source, options: CallOptions): Promise<string> {
     const temporary = join(dirname(path), `${temporaryPrefix}${randomBytes(6).toString("hex")}`);
     try {
       const handle = await open(temporary, "wx", 0o600);
@@ -132,7 +165,7 @@ export class FolderStore implements LocalStore {
       } finally {
         await handle.close();
       }
-      await publish(temporary, path);
+      return temporary;
     } catch (error) {
       await rm(temporary, { force: true });
       throw error;

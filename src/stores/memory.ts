@@ -1,10 +1,12 @@
 /** A store in memory, for tests. Stores that are given the same map are one place. */
+import type { Decryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
-import type { CallOptions, Range, Source, Store, StoreEntry } from "./store.ts";
+import { type CallOptions, type Range, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly name: string;
   readonly url: string;
+  decryptor?: Decryptor;
   readonly #files: Map<string, Buffer>;
 
   constructor(name: string, files: Map<string, Buffer> = new Map()) {
@@ -26,6 +28,16 @@ export class MemoryStore implements Store {
     const existing = this.#files.get(key);
     if (existing !== undefined && !existing.equals(bytes)) throw new BackupError("store_failed", `${key} is already there with other bytes`);
     this.#files.set(key, bytes);
+  }
+
+  async replace(key: string, source: Source, options: CallOptions = {}): Promise<void> {
+    const fresh = new MemoryStore(this.name);
+    await fresh.put(key, source, options);
+    this.#files.set(key, fresh.#files.get(key) as Buffer);
+  }
+
+  async folders(): Promise<string[]> {
+    return topFolders(this.#files.keys());
   }
 
   async get(key: string, options: CallOptions & { readonly range?: Range } = {}): Promise<AsyncIterable<Uint8Array> | undefined> {

@@ -13,6 +13,8 @@
  * - Errors are BackupErrors: `store_missing`, `store_unwritable`, `store_full`, `remote_failed`, `store_failed`.
  */
 
+import type { Decryptor } from "../core/encryption.ts";
+
 export interface StoreEntry {
   readonly key: string;
   readonly size: number;
@@ -45,9 +47,17 @@ export interface Store {
   stat(key: string, options?: CallOptions): Promise<StoreEntry | undefined>;
   /** Keys that begin with `prefix`, in no particular order. */
   list(prefix: string, options?: CallOptions): AsyncIterable<StoreEntry>;
+  /** As `put`, but over whatever stands there, which nobody sees absent or half-written. For what is not a point's: RECOVERY.md. */
+  replace(key: string, source: Source, options?: CallOptions): Promise<void>;
+  /** Names of the folders at the top, such as days, in no particular order. Costs no more than there are of them, where the backend can. */
+  folders(options?: CallOptions): Promise<string[]>;
   /** Absent already is fine. */
   delete(key: string, options?: CallOptions): Promise<void>;
   flush(options?: CallOptions): Promise<void>;
+  /** Removes what killed runs left: temporary files, unfinished uploads, each after its grace. */
+  clearLeftovers?(now: Date, options?: CallOptions): Promise<void>;
+  /** Opens what is encrypted in this store; set by the wiring. Without it an encrypted artifact cannot be read. */
+  decryptor?: Decryptor;
 }
 
 /** A store on this machine, which captures are written into directly. */
@@ -75,4 +85,14 @@ export async function readAll(store: Store, key: string, options: CallOptions = 
   const chunks: Uint8Array[] = [];
   for await (const chunk of stream) chunks.push(chunk);
   return Buffer.concat(chunks);
+}
+
+/** The first parts of keys that have more than one. */
+export function topFolders(keys: Iterable<string>): string[] {
+  const folders = new Set<string>();
+  for (const key of keys) {
+    const slash = key.indexOf("/");
+    if (slash > 0) folders.add(key.slice(0, slash));
+  }
+  return [...folders];
 }

@@ -1,7 +1,8 @@
 /** Looks for what is wrong with a repository's protection and mends what can be mended without asking. */
 import { accessSync, constants, existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type App, now, primaryStore, recoveryTexts } from "../app.ts";
+import { type App, now, recoveryTexts } from "../app.ts";
+import { primaryStore } from "../app-stores.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { gitText } from "../git/run.ts";
 import { probeHooks } from "../hooks/probe.ts";

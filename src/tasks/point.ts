@@ -2,7 +2,8 @@
 import { rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { type App, dataFolder, folderStores, now, primaryStore, randomSuffix, version } from "../app.ts";
+import { type App, dataFolder, now, randomSuffix, version } from "../app.ts";
+import { folderStores, primaryStore } from "../app-stores.ts";
 import type { PointResult } from "../capture/make-point.ts";
 import type { NoteEntry } from "../core/contents.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";

@@ -1,5 +1,6 @@
 /** Looking into stores. */
-import { type App, findStore, primaryStore } from "../app.ts";
+import type { App } from "../app.ts";
+import { findStore, primaryStore } from "../app-stores.ts";
 import { chainOf, findPoint } from "../core/catalogue.ts";
 import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";

@@ -1,6 +1,7 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
 import { dirname } from "node:path";
-import { type App, createPrimary, createStoreFolder, folderStores, openApp, proposedStore, refuseHiddenRef } from "../app.ts";
+import { type App, openApp, proposedStore } from "../app.ts";
+import { createPrimary, createStoreFolder, folderStores, refuseHiddenRef } from "../app-stores.ts";
 import { type Config, mirrorOf, type StoreConfig } from "../core/config.ts";
 import type { Problem } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
@@ -94,8 +95,8 @@ export function installHere(repository: Repository, everyRef?: boolean): Promise
 }
 
 export function freeName(url: string, taken: readonly StoreConfig[]): string {
-  const location = parseStoreUrl(url);
-  const wish = location.kind === "folder" ? "local" : "branch";
+  const { kind } = parseStoreUrl(url);
+  const wish = kind === "folder" ? "local" : kind === "branch_url" ? "branch" : kind;
   for (let number = 1; ; number += 1) {
     const name = number === 1 ? wish : `${wish}${number}`;
     if (!taken.some((store) => store.name === name)) return name;

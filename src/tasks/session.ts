@@ -1,7 +1,8 @@
 /** The end of a session (an agent's, a script's): a point, and whether everything that was made in it is elsewhere too. */
 import { spawn } from "node:child_process";
 import { appendFileSync } from "node:fs";
-import { type App, copyConfigs } from "../app.ts";
+import type { App } from "../app.ts";
+import { copyConfigs } from "../app-stores.ts";
 import { BackupError } from "../core/errors.ts";
 import type { MirrorCheck } from "../mirror/check.ts";
 import { readStandings } from "../mirror/standing.ts";

@@ -1,5 +1,6 @@
 /** Gathers what is known about a repository's protection, from this machine alone: asks no remote. */
-import { type App, now, primaryStore } from "../app.ts";
+import { type App, now } from "../app.ts";
+import { primaryStore } from "../app-stores.ts";
 import { branchRefOf } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { alarming, type Rewrite } from "../core/rewrites.ts";

@@ -1,6 +1,7 @@
 /** Copies and mirrors, brought up to date side by side. */
 import { hostname } from "node:os";
-import { type App, copyStores, now, primaryStore, random, recoveryTexts } from "../app.ts";
+import { type App, now, random, recoveryTexts } from "../app.ts";
+import { copyStores, primaryStore } from "../app-stores.ts";
 import { branchRefOf } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { machineName } from "../core/machine-name.ts";

@@ -2,7 +2,7 @@
 import { BackupError } from "../../src/core/errors.ts";
 import type { CallOptions, Range, Source, Store, StoreEntry } from "../../src/stores/store.ts";
 
-export type Method = "put" | "get" | "stat" | "list" | "delete" | "flush";
+export type Method = "put" | "replace" | "folders" | "get" | "stat" | "list" | "delete" | "flush";
 
 export interface Fault {
   /** Any method when undefined. */
@@ -73,6 +73,8 @@ export function faultyStore(inner: Store, script: readonly Fault[] = []): Faulty
       if (stream === undefined || does === undefined) return stream;
       return does === "cut" ? half(stream) : flipped(stream);
     },
+    replace: (key, source, options) => call("replace", key, options, () => inner.replace(key, source, options)),
+    folders: (options) => call("folders", "", options, () => inner.folders(options)),
     stat: (key, options): Promise<StoreEntry | undefined> => call("stat", key, options, () => inner.stat(key, options)),
     async *list(prefix, options) {
       const does = next("list", prefix);

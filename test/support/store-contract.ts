@@ -147,6 +147,34 @@ export function storeContract(
       expect(await listed(later, "")).toEqual([{ key: "20261121/a", size: 5 }]);
     });
 
+    test("a replaced key has the new bytes, whatever stood there; a source that breaks leaves the old ones", async () => {
+      await using opened = await open();
+      const { store } = opened;
+      const [old, fresh] = [randomBytes(2 * edge + 1), randomBytes(edge + 3)];
+      await store.replace("RECOVERY.md", bytesSource("first"));
+      await store.put("20261121/a", bytesSource(old));
+      await store.flush();
+      await expect(store.replace("20261121/a", { ...bytesSource(fresh), size: fresh.length + 1 })).rejects.toMatchObject({ code: "store_failed" });
+      expect((await readAll(store, "20261121/a"))?.equals(old)).toBe(true);
+      await store.replace("20261121/a", bytesSource(fresh));
+      await store.replace("RECOVERY.md", bytesSource("second"));
+      expect((await readAll(store, "20261121/a"))?.equals(fresh)).toBe(true);
+      await store.flush();
+      const later = await opened.reopen();
+      expect((await readAll(later, "20261121/a"))?.equals(fresh)).toBe(true);
+      expect((await readAll(later, "RECOVERY.md"))?.toString()).toBe("second");
+      expect(await listed(later, "")).toHaveLength(2);
+    });
+
+    test("the folders at the top are named, each once", async () => {
+      await using opened = await open();
+      expect(await opened.store.folders()).toEqual([]);
+      for (const key of ["20261120/a", "20261121/a", "20261121/b", "trash/20261121/a", "RECOVERY.md"]) await opened.store.put(key, bytesSource(key));
+      expect((await opened.store.folders()).sort()).toEqual(["20261120", "20261121", "trash"]);
+      await opened.store.flush();
+      expect((await (await opened.reopen()).folders()).sort()).toEqual(["20261120", "20261121", "trash"]);
+    });
+
     test("a list gives the keys that begin with its prefix, whole folder names or not", async () => {
       await using opened = await open();
       const keys = ["20261120/a", "20261121/a.json", "20261121/ab", "20261121/b", "trash/20261121/a", "RECOVERY.md"];

@@ -1,5 +1,5 @@
 import { openApp } from "../../app.ts";
-import { writeConfig } from "../../core/config.ts";
+import { writeConfig } from "../../core/config-text.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import type { CommandContext } from "./context.ts";
 

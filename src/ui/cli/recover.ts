@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { openBareStore } from "../../app.ts";
+import { openBareStore } from "../../app-stores.ts";
 import { BackupError } from "../../core/errors.ts";
 import { readCatalogue } from "../../points/catalogue.ts";
 import { readIdentity } from "../../points/identity.ts";

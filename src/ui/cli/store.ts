@@ -1,5 +1,7 @@
-import { createStoreFolder, openApp, openStore, primaryStore, refuseHiddenRef } from "../../app.ts";
-import { parseSize, type StoreConfig } from "../../core/config.ts";
+import { openApp } from "../../app.ts";
+import { createStoreFolder, openStore, primaryStore, refuseHiddenRef } from "../../app-stores.ts";
+import type { StoreConfig } from "../../core/config.ts";
+import { parseSize } from "../../core/config-nodes.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { isRefName, parseStoreUrl } from "../../core/store-url.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";

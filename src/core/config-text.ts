@@ -13,7 +13,9 @@ mirrors:${list(config.mirrors.map(writeMirror))}
 # Ignored files to keep, beyond .env*, *.db, *.sqlite*, .claude/ and the like (gitignore patterns, ! takes one back).
 include:${list(config.include.map(quote))}
 # Untracked and ignored files to leave out (gitignore patterns).
-exclude:${list(config.exclude.map(quote))}${config.encryption === null ? "" : writeEncryption(config.encryption)}`;
+exclude:${list(config.exclude.map(quote))}${config.encryption === null ? "" : writeEncryption(config.encryption)}${
+    config.drill.check === undefined ? "" : writeDrill(config.drill.check)
+  }`;
 }
 
 function list(items: readonly string[]): string {
@@ -50,6 +52,14 @@ function writeEncryption({ recipients, identity }: EncryptionConfig): string {
 encryption:
   recipients:
 ${recipients.map((recipient) => `    - ${quote(recipient)}\n`).join("")}${identity === undefined ? "" : `  identity: ${quote(identity)}\n`}`;
+}
+
+function writeDrill(check: string): string {
+  return `
+# What tells whether a restored folder is usable: a shell command, run in it by holdfast drill.
+drill:
+  check: ${quote(check)}
+`;
 }
 
 function writeFields(fields: Readonly<Record<string, string | number | boolean | undefined>>): string {

@@ -40,6 +40,7 @@ describe("backup.yaml", () => {
       include: ["*.bin", "models/"],
       exclude: ["*.iso"],
       encryption: null,
+      drill: {},
     });
   });
 
@@ -85,7 +86,11 @@ describe("a mistake in backup.yaml", () => {
     ["another version", "stores: []\nversion: 2\n", ["2: version should be 1"]],
     ["a version that is text", 'version: "1"\n', ["1: version should be 1"]],
     ["a setting by another name", "version: 1\nstore: []\n", ['2: unknown setting "store"; did you mean stores?']],
-    ["a setting that nothing resembles", "x_y_z_w: 1\n", ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude, encryption']],
+    [
+      "a setting that nothing resembles",
+      "x_y_z_w: 1\n",
+      ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude, encryption, drill'],
+    ],
     ["stores that are no list", "# x\nstores: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
     ["stores that are a map", "stores:\n  disk: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
     ["a store that is a text", "stores:\n  - /mnt\n", ["2: a store needs `name:` and `url:`"]],
@@ -129,6 +134,7 @@ describe("a mistake in backup.yaml", () => {
     ["encryption for nobody", "encryption:\n  recipients: []\n", ["2: encryption needs recipients: holdfast key new makes one"]],
     ["encryption without a list", "encryption: yes please\n", ["1: encryption should have `recipients:`"]],
     ["a secret key as a recipient", "encryption:\n  recipients: [AGE-SECRET-KEY-1X]\n", [/^2: this is a secret key/]],
+    ["a check that is no command", "drill:\n  check: [npm, test]\n", ["2: check should be a text"]],
     ["a recipient that is none", "encryption:\n  recipients: [me]\n", ['2: "me" is not a recipient of age: age1… or ssh-ed25519 …']],
     ["a setting twice", "version: 1\nstores: []\nmirrors: []\nstores: []\n", [/^4: Map keys must be unique/]],
     ["a field twice", "stores:\n  - name: a\n    url: /a\n    name: b\n", [/^4: Map keys must be unique/]],
@@ -277,6 +283,7 @@ describe("writeConfig", () => {
       ),
       { nil: null },
     ),
+    drill: fc.record({ check: line }, { requiredKeys: [] }),
   });
 
   test("property: is read as what was written", () => {

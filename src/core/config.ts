@@ -79,6 +79,12 @@ export interface Config {
   readonly exclude: readonly string[];
   /** Null: points are not encrypted. */
   readonly encryption: EncryptionConfig | null;
+  readonly drill: DrillConfig;
+}
+
+export interface DrillConfig {
+  /** A shell command that tells by its exit code whether a restored folder is usable. */
+  readonly check?: string;
 }
 
 /** The whole name of the ref that holds a branch store; undefined for any other. */
@@ -88,9 +94,9 @@ export function branchRefOf({ url, ref }: StoreConfig): string | undefined {
 }
 
 export const configName = "backup.yaml";
-export const emptyConfig: Config = { stores: [], mirrors: [], include: [], exclude: [], encryption: null };
+export const emptyConfig: Config = { stores: [], mirrors: [], include: [], exclude: [], encryption: null, drill: {} };
 
-const keys = ["version", "stores", "mirrors", "include", "exclude", "encryption"] as const;
+const keys = ["version", "stores", "mirrors", "include", "exclude", "encryption", "drill"] as const;
 
 /** Throws `config_invalid` with all problems, each as `FILE:LINE: what`. */
 export function parseConfig(text: string, file: string): Config {
@@ -116,6 +122,7 @@ export function parseConfig(text: string, file: string): Config {
         else if (name === "mirrors") config.mirrors = readMirrors(node, complain);
         else if (name === "include" || name === "exclude") config[name] = readTexts(node, name, complain);
         else if (name === "encryption") config.encryption = readEncryption(node, complain);
+        else if (name === "drill") config.drill = readDrill(node, complain);
         else complain(key as Node, `unknown setting ${JSON.stringify(name)}${suggestion(name, keys)}`);
       }
     }
@@ -207,6 +214,12 @@ function readEncryption(node: Node | null, complain: Complain): EncryptionConfig
       complain(fields.get("recipients"), `${JSON.stringify(recipient)} is not a recipient of age: age1… or ssh-ed25519 …`);
   }
   return { recipients, ...(identity === undefined ? {} : { identity }) };
+}
+
+function readDrill(node: Node | null, complain: Complain): DrillConfig {
+  const fields = readSection(node, "drill should have `check:`", ["check"], complain);
+  const check = fields === undefined ? undefined : readText(fields, "check", complain);
+  return check === undefined ? {} : { check };
 }
 
 function readMirrors(node: Node | null, complain: Complain): MirrorConfig[] {

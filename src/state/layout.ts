@@ -43,6 +43,12 @@ export interface StateLayout {
   readonly catalogued: string;
   /** A file per other store: what is known of that copy. */
   readonly copies: string;
+  /** What drills have proven. */
+  readonly drills: string;
+  /** Held by the one drill that is under way. */
+  readonly drillLock: string;
+  /** Where that one restores to: whatever stands there without it is left over. */
+  readonly drillScratch: string;
 }
 
 /** The state folder of the repository whose worktrees share `commonDir`. */
@@ -73,5 +79,8 @@ export function stateLayout(stateDir: string): StateLayout {
     swept: at("swept"),
     catalogued: at("catalogued"),
     copies: at("copies"),
+    drills: at("drills.ndjson"),
+    drillLock: at("drill.lock"),
+    drillScratch: at("drill"),
   };
 }

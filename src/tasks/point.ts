@@ -1,5 +1,5 @@
 /** The use cases as the faces call them, with everything wired. This one: points of the living repository. */
-import { rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type App, dataFolder, now, randomSuffix, version } from "../app.ts";
@@ -12,7 +12,7 @@ import { readIdentity } from "../points/identity.ts";
 import { clearOrphans } from "../points/leftovers.ts";
 import { writeMetadata } from "../points/metadata.ts";
 import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
-import { acquireLock, sweepLock } from "../state/lock.ts";
+import { acquireLock, findLockOwner, sweepLock } from "../state/lock.ts";
 import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
 import { addRewrites } from "../state/rewrites.ts";
 import type { FolderStore } from "../stores/folder.ts";
@@ -145,9 +145,17 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   await store.clearLeftovers(at);
   const cleared = await clearOrphans(store, at);
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
-  for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`]) sweepLock(lock);
+  for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`, app.state.drillLock]) sweepLock(lock);
+  if (findLockOwner(app.state.drillLock) === undefined) await sweepDrill(app);
   rmSync(join(app.state.root, "packing"), { recursive: true, force: true });
   writeFileSync(app.state.swept, "");
+}
+
+/** What a killed drill restored: gigabytes in the temporary folder, perhaps. */
+async function sweepDrill(app: App): Promise<void> {
+  if (!existsSync(app.state.drillScratch)) return;
+  const { sweepScratch } = await import("../drill/scratch.ts");
+  sweepScratch(app.state.drillScratch);
 }
 
 /** True when the file was last written longer ago than this; a clock set back makes it due too. */

@@ -81,6 +81,11 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--check", "only read their tips back and compare")
     .action(run(async () => (await import("./sync.ts")).mirror));
 
+  add("drill", "prove it: restore the newest point and an older one from a copy, compare, check, and keep the evidence")
+    .option("--store <name>", "from this store; else the off-site copies in turn")
+    .option("--check <command>", "a command of yours that tells whether the restored folder of the newest point is usable")
+    .action(run(async () => (await import("./drill.ts")).drill));
+
   add("doctor", "look for what is wrong, and mend what can be mended")
     .option("--no-mend", "only look")
     .action(run(async () => (await import("./doctor.ts")).doctor));

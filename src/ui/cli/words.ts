@@ -37,6 +37,15 @@ export function age(moment: Date, now: Date): string {
   return `${count} ${unit}${count === 1 ? "" : "s"} ago`;
 }
 
+/** How long: "240 ms", "1.4 s", "3 minutes", "2 days". */
+export function span(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 90_000) return `${(ms / 1000).toFixed(1)} s`;
+  const minutes = ms / 60_000;
+  if (minutes < 90) return count(Math.round(minutes), "minute");
+  return minutes < 2160 ? count(Math.round(minutes / 60), "hour") : count(Math.round(minutes / 1440), "day");
+}
+
 export function count(number: number, noun: string, plural = `${noun}s`): string {
   return `${thousands(number)} ${number === 1 ? noun : plural}`;
 }

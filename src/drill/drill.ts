@@ -1,0 +1,108 @@
+/** Restores points of one store into a scratch folder and proves each: every file compared, git's own check, databases, the user's command. */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Catalogue } from "../core/catalogue.ts";
+import { chainOf } from "../core/catalogue.ts";
+import { BackupError, describeError } from "../core/errors.ts";
+import type { Manifest } from "../core/manifest.ts";
+import { printablePath } from "../core/paths.ts";
+import { checkRepository } from "../git/fsck.ts";
+import { planMoment } from "../restore/plan.ts";
+import { type RestoreResult, restore } from "../restore/restore.ts";
+import { listTree } from "../restore/tree.ts";
+import type { Store } from "../stores/store.ts";
+import { type CheckOutcome, runCheck } from "./check.ts";
+import { choosePoints } from "./choose.ts";
+import { checkDatabase, isDatabase } from "./databases.ts";
+import type { Drilled } from "./evidence.ts";
+
+export interface DrillRequest {
+  readonly store: Store;
+  readonly points: Catalogue;
+  /** A folder of this drill alone; what is restored is removed from it again. */
+  readonly scratch: string;
+  /** In [0, 1): which older point. */
+  readonly random: number;
+  /** The user's own command, run by a shell in the folder of the newest point. */
+  readonly check: string | undefined;
+  readonly onStep?: (step: string) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** One outcome a point: a finding is no exception. Throws only on abort. */
+export async function drill(request: DrillRequest): Promise<Drilled[]> {
+  const drilled: Drilled[] = [];
+  for (const { role, point } of choosePoints(request.points, request.random)) drilled.push(await drillPoint(request, role, point));
+  return drilled;
+}
+
+async function drillPoint(request: DrillRequest, role: Drilled["role"], point: Manifest): Promise<Drilled> {
+  const { store, points, scratch, signal, onStep } = request;
+  const target = join(scratch, point.id);
+  const startedAt = performance.now();
+  const common = { id: point.id, role, createdAt: point.createdAt };
+  try {
+    onStep?.(`restoring ${point.id}`);
+    const result = await restore({ plan: planMoment(point, points, []), store, target, ...(signal === undefined ? {} : { signal }) });
+    const restoreMs = performance.now() - startedAt;
+    const { files, bytes, refs, differences } = result.comparison;
+    const findings = differences.map(({ path, what }) => `${printablePath(path)} ${what}`);
+    onStep?.("checking with git");
+    if (isWhole(point, points)) findings.push(...(await checkRepository(result.gitDir, signal)));
+    onStep?.("checking databases");
+    const databases = await checkDatabases(result, findings);
+    // What tells that today's work is usable may rightly fail on that of last year.
+    const check = role === "older" || request.check === undefined ? null : await ownCheck(request.check, result, request);
+    if (check !== null && check.code !== 0) findings.push(describeCheck(check));
+    return {
+      ...common,
+      restoreMs,
+      files,
+      refs,
+      bytes,
+      databases,
+      check,
+      findings: findings.slice(0, mostFindings),
+      problems: result.problems.length,
+    };
+  } catch (error) {
+    if (signal?.aborted === true) throw error;
+    const empty = { files: 0, refs: 0, bytes: 0, databases: 0, check: null, problems: 0 };
+    return { ...common, ...empty, restoreMs: performance.now() - startedAt, findings: [describeError(error)] };
+  } finally {
+    for (const folder of [target, `${target}.worktrees`]) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const mostFindings = 50;
+
+/** A point that lacked objects when it was made lacks them now: git would only say again what the point says itself. */
+function isWhole(point: Manifest, points: Catalogue): boolean {
+  return chainOf(point, points).every(({ consistent }) => consistent);
+}
+
+async function checkDatabases({ target, worktrees }: RestoreResult, findings: string[]): Promise<number> {
+  let count = 0;
+  for (const root of [target, ...worktrees]) {
+    // The list is made first: SQLite may write files beside a database.
+    for (const path of [...listTree(root)].filter((name) => isDatabase(`${root}/${name}`))) {
+      count += 1;
+      for (const finding of await checkDatabase(`${root}/${path}`)) findings.push(`database ${printablePath(path)}: ${finding}`);
+    }
+  }
+  return count;
+}
+
+async function ownCheck(command: string, { target }: RestoreResult, { signal, onStep }: DrillRequest): Promise<CheckOutcome> {
+  onStep?.(`running ${command}`);
+  return runCheck({ command, folder: target, ...(signal === undefined ? {} : { signal }) });
+}
+
+function describeCheck({ command, code }: CheckOutcome): string {
+  return `the check \`${printablePath(command)}\` ${code === null ? "did not end in time" : `ended with ${code}`}`;
+}
+
+/** Throws `no_points` for a store that holds none. */
+export function refuseEmpty(store: Store, points: Catalogue): void {
+  if (points.length === 0) throw new BackupError("no_points", `the store ${store.name} holds no point yet`, { hint: "holdfast sync --wait" });
+}

@@ -1,0 +1,40 @@
+import { openApp } from "../../app.ts";
+import { BackupError, exitCodes } from "../../core/errors.ts";
+import type { DrillEvidence, Drilled } from "../../drill/evidence.ts";
+import { drillNow } from "../../tasks/drill.ts";
+import type { CommandContext } from "./context.ts";
+import type { Output } from "./output.ts";
+import { bytes, count, path, span } from "./words.ts";
+
+interface DrillOptions {
+  readonly store?: string;
+  readonly check?: string;
+}
+
+export async function drill({ cwd, output, signal }: CommandContext, options: DrillOptions): Promise<number> {
+  const app = await openApp(cwd);
+  const evidence = await drillNow(app, { store: options.store, check: options.check, signal, onStep: (step) => output.progress(`${step} …`) });
+  print(evidence, output);
+  output.json({ drill: evidence });
+  return evidence.isProven ? exitCodes.done : new BackupError("mismatch", "").exitCode;
+}
+
+function print({ store, isOffsite, isProven, points, recoveryMs, pointAgeMs, error }: DrillEvidence, output: Output): void {
+  output.line(`${isProven ? "PROVEN" : "NOT PROVEN"}  ${store}${isOffsite ? " (off-site)" : ""}`);
+  if (error !== null) output.line(`  it could not be carried out: ${path(error)}`);
+  for (const point of points) printPoint(point, output);
+  if (recoveryMs !== null) output.line(`Recovery time: ${span(recoveryMs)} until the newest point stood there, compared.`);
+  if (pointAgeMs !== null) output.line(`Recovery point: the newest point there is ${span(pointAgeMs)} old.`);
+  if (!isProven) output.line("Try another copy: holdfast drill --store NAME; holdfast store list shows them.");
+}
+
+function printPoint({ id, role, restoreMs, files, refs, bytes: size, databases, check, findings, problems }: Drilled, output: Output): void {
+  const checked = [
+    `${count(files, "file")} (${bytes(size)}) and ${count(refs, "ref")} in ${span(restoreMs)}`,
+    ...(databases === 0 ? [] : [count(databases, "database")]),
+    ...(check === null ? [] : [`your check in ${span(check.ms)}`]),
+  ].join(", ");
+  output.line(`  ${role.padEnd(6)}  ${id}: ${checked}${findings.length === 0 ? ", all as captured" : ""}`);
+  for (const finding of findings) output.line(`    - ${finding}`);
+  if (problems > 0) output.line(`    the point itself was partial: holdfast show ${id}`);
+}

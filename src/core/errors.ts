@@ -32,7 +32,7 @@ const kinds = {
   chain_broken: { exit: 13, hint: "restore from another copy: restore-from-git --from STORE, or an older point", retryable: false },
   format_newer: { exit: 1, hint: "this was written by a newer holdfast: npm install -g holdfast@latest", retryable: false },
   mismatch: { exit: 13, hint: "the restored files differ from what was captured; keep both folders and try another copy", retryable: false },
-  key_missing: { exit: 12, hint: "name the file with the secret key: HOLDFAST_IDENTITY=FILE", retryable: false },
+  key_missing: { exit: 12, hint: "put the secret key where it was; the recovery kit has it on paper", retryable: false },
   git_failed: { exit: 1, hint: "git's own words stand above; holdfast doctor looks for the cause", retryable: true },
   git_missing: { exit: 1, hint: "install git 2.31 or newer and put it on PATH", retryable: false },
   io_failed: { exit: 1, hint: "look at the path above: permissions, free space, a failing disk?", retryable: true },

@@ -1,14 +1,16 @@
 /** Which repository this is to its stores, as the machine remembers it: no point goes into a store of another one. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { BackupError } from "../core/errors.ts";
 import type { StateLayout } from "./layout.ts";
+
+const isUuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Undefined where nothing was remembered yet. */
 export function findRepositoryId({ repositoryId }: StateLayout): string | undefined {
   try {
     const text = readFileSync(repositoryId, "utf8").trim();
-    return text === "" ? undefined : text;
+    return isUuid.test(text) ? text : undefined; // torn by a power cut: as if it were not there
   } catch {
     return undefined; // never written, or the state was deleted: the store's own word counts
   }
@@ -17,7 +19,8 @@ export function findRepositoryId({ repositoryId }: StateLayout): string | undefi
 export function rememberRepositoryId(state: StateLayout, id: string): void {
   if (findRepositoryId(state) === id) return;
   mkdirSync(dirname(state.repositoryId), { recursive: true });
-  writeFileSync(state.repositoryId, `${id}\n`);
+  writeFileSync(`${state.repositoryId}.new`, `${id}\n`);
+  renameSync(`${state.repositoryId}.new`, state.repositoryId);
 }
 
 /** Throws `store_foreign` when the store at `url` is known to be another repository's. */

@@ -20,7 +20,7 @@ export default defineConfig({
           name: "slow",
           include: ["test/**/*.test.ts", "src/**/*.slow.test.ts"],
           exclude: ["test/support/**"],
-          globalSetup: ["test/support/build.ts"],
+          globalSetup: ["test/support/build.ts", "test/support/servers.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

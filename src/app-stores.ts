@@ -5,11 +5,13 @@ import { join, resolve as resolvePath } from "node:path";
 import { type App, now, recoveryTexts } from "./app.ts";
 import type { StoreConfig } from "./core/config.ts";
 import { BackupError } from "./core/errors.ts";
-import { type BranchLocation, isBranch, parseStoreUrl } from "./core/store-url.ts";
+import { isRepositoryId } from "./core/ids.ts";
+import { type BranchLocation, isBranch, parseStoreUrl, type S3Location } from "./core/store-url.ts";
 import { configFolder, settings } from "./setup/config-file.ts";
 import type { BranchStore } from "./stores/branch.ts";
 import { FolderStore } from "./stores/folder.ts";
 import type { Store } from "./stores/store.ts";
+
 /** The store that points are written to first. Throws `not_protected` where the settings name none. */
 export function primaryStore(app: App): FolderStore {
   const chosen = settings(configFolder(app.repository), app.environment)["HOLDFAST_STORE"];
@@ -53,12 +55,49 @@ export async function openStore(app: App, store: StoreConfig): Promise<Store> {
   switch (location.kind) {
     case "folder":
       return new FolderStore(store.name, folderPath(app, location.path));
-    case "s3":
+    case "s3": {
+      const openAt = await s3Opener(store, location, join(app.state.servers, `${store.name}.json`));
+      const id = namesRepository(location.prefix) ? "" : await repositoryId(app);
+      return id === undefined ? findRepositoryAt(store.url, openAt) : openAt(id === "" ? "" : `${id}/`);
+    }
     case "rclone":
       throw notYet(location.kind);
     default:
       return openBranch(app, store, location);
   }
+}
+
+/** Opens a bucket's store below a folder: "" or `ID/`. */
+async function s3Opener(store: StoreConfig, location: S3Location, traitsFile?: string): Promise<(folder: string) => Store> {
+  const { S3Store } = await import("./stores/s3.ts");
+  const { name, url, objectLock } = store;
+  return (folder) =>
+    new S3Store({
+      name,
+      url,
+      location,
+      folder,
+      ...(objectLock === undefined ? {} : { lock: objectLock }),
+      ...(traitsFile === undefined ? {} : { traitsFile }),
+    });
+}
+
+/** Whether a place that repositories share is narrowed to one of them: its last part is a repository's id. */
+function namesRepository(path: string): boolean {
+  return isRepositoryId(path.split("/").findLast((part) => part !== "") ?? "");
+}
+
+/** The id that this repository's stores carry, as the machine or the primary knows it; undefined before the first store is made. */
+async function repositoryId(app: App): Promise<string | undefined> {
+  const [{ findRepositoryId }, { findIdentity }] = await Promise.all([import("./state/repository-id.ts"), import("./points/identity.ts")]);
+  const known = findRepositoryId(app.state);
+  if (known !== undefined || folderStores(app).length === 0) return known;
+  return (await findIdentity(primaryStore(app)))?.repository;
+}
+
+async function findRepositoryAt(url: string, openAt: (folder: string) => Store): Promise<Store> {
+  const { findRepository } = await import("./points/find-repository.ts");
+  return findRepository(url, openAt);
 }
 
 async function openBranch(app: App, { name, url, ref }: StoreConfig, location: BranchLocation): Promise<BranchStore> {
@@ -91,9 +130,15 @@ export async function isOffsite(app: App, store: StoreConfig): Promise<boolean> 
   if (store.isOffsite !== undefined) return store.isOffsite;
   const location = parseStoreUrl(store.url);
   if (location.kind === "folder") return false;
+  if (location.kind === "s3") return location.endpoint === undefined || !isLoopback(location.endpoint);
   if (!isBranch(location)) return true;
   const address = await branchAddress(app, location);
   return address !== undefined && /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(address) && !/^file:/i.test(address);
+}
+
+/** A server on this very machine goes where the machine goes. */
+function isLoopback(endpoint: string): boolean {
+  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/.test(new URL(endpoint).hostname);
 }
 
 /**
@@ -114,7 +159,8 @@ export async function refuseHiddenRef(app: App, store: StoreConfig): Promise<voi
 /** A store without a repository around: for the bare machine. `scratch` takes what a branch needs locally. */
 export async function openBareStore(url: string, scratch: string): Promise<Store> {
   const location = parseStoreUrl(url);
-  if (location.kind === "s3" || location.kind === "rclone") throw notYet(location.kind);
+  if (location.kind === "s3") return findRepositoryAt(url, await s3Opener({ name: "named", url }, location));
+  if (location.kind === "rclone") throw notYet(location.kind);
   if (location.kind === "folder") return new FolderStore("named", resolvePath(location.path));
   if (location.kind === "branch") {
     throw new BackupError("usage", `${url} names a remote, and there is no repository here that knows it`, {

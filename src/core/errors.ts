@@ -17,6 +17,7 @@ const kinds = {
   store_full: { exit: 1, hint: "free some space on the store's volume and run it again; existing points are untouched", retryable: true },
   store_failed: { exit: 1, hint: "holdfast doctor", retryable: true },
   store_foreign: { exit: 2, hint: "choose another folder: this one belongs to another repository", retryable: false },
+  unauthorized: { exit: 1, hint: "look at the key, token or password that it is given", retryable: false },
   remote_failed: { exit: 1, hint: "holdfast sync --wait", retryable: true },
   locked: { exit: 11, hint: "wait for the other run to end; a dead one is taken over by itself", retryable: true },
   usage: { exit: 2, hint: "see --help", retryable: false },

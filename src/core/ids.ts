@@ -24,6 +24,11 @@ export function newPointId(now: Date, random: number, last?: PointId): PointId {
   return `${stamp(new Date(pointTime(last).getTime() + 1000))}-${hex(random % suffixLimit)}`;
 }
 
+/** Of a repository: the UUID that all of its stores carry, in lower case. */
+export function isRepositoryId(text: string): boolean {
+  return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/.test(text);
+}
+
 /** The date folder of a point in every store: `20261121`. */
 export function dayOf(id: PointId): string {
   return id.slice(0, 8);

@@ -33,6 +33,8 @@ export interface StateLayout {
   readonly mirrors: string;
   /** A bare repository per backup branch. */
   readonly branches: string;
+  /** A file per store on a server: what was learnt of the server. */
+  readonly servers: string;
   /** A folder: what the last capture saw, the stat cache and the last point. */
   readonly captureState: string;
   /** The id that the stores of this repository carry. */
@@ -74,6 +76,7 @@ export function stateLayout(stateDir: string): StateLayout {
     rewrites: at("rewrites.ndjson"),
     mirrors: at("mirrors"),
     branches: at("branches"),
+    servers: at("servers"),
     captureState: at("capture"),
     repositoryId: at("repository"),
     swept: at("swept"),

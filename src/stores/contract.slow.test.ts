@@ -1,9 +1,10 @@
 /** Every store on this machine keeps the promises of the port. */
 import { join } from "node:path";
 import { tempDir } from "../../test/support/repo.ts";
-import { type OpenedStore, storeContract } from "../../test/support/store-contract.ts";
+import { storeContract } from "../../test/support/store-contract.ts";
 import { git } from "../git/run.ts";
 import { BranchStore } from "./branch.ts";
+import type { OpenedStore } from "./contract.ts";
 import { FolderStore } from "./folder.ts";
 import { MemoryStore } from "./memory.ts";
 import type { Store } from "./store.ts";

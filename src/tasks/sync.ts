@@ -68,7 +68,17 @@ export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptio
     ...(onEvent === undefined ? {} : { onEvent: (event) => onEvent({ kind: "copy", ...event }) }),
   });
   for (const outcome of outcomes) app.log.write("copy", { ...outcome });
+  // Only what answers, and was written to: a copy that cannot be reached is not waited for twice.
+  const used = copies.filter(({ name }) => outcomes.some(({ store, status, sent }) => store === name && status === "ok" && sent > 0));
+  for (const copy of used)
+    if (!(copy instanceof FolderStore)) await copy.clearLeftovers?.(now()).catch((error: unknown) => noteLeftovers(app, copy, error));
   return outcomes;
+}
+
+/** What stays is hidden, and cleared by a later run. */
+function noteLeftovers(app: App, { name }: Store, error: unknown): void {
+  if (!(error instanceof BackupError)) throw error;
+  app.log.write("leftovers", { store: name, message: error.message });
 }
 
 /** Throws `store_foreign` for a store that holds another repository's points. One that cannot be reached now is told by the first sync. */

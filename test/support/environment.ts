@@ -23,7 +23,7 @@ const scratch = realpathSync(mkdtempSync(join(tmpdir(), "test-")));
 
 for (const name of Object.keys(process.env)) {
   // Inside a git hook GIT_DIR and GIT_INDEX_FILE point at the repository being committed to.
-  const isForeign = /^(GIT|HOLDFAST|XDG)_/.test(name) || ["HUSKY", "FORCE_COLOR", "NO_COLOR", "NODE_COMPILE_CACHE"].includes(name);
+  const isForeign = /^(AWS|GIT|HOLDFAST|XDG)_/.test(name) || ["HUSKY", "FORCE_COLOR", "NO_COLOR", "NODE_COMPILE_CACHE"].includes(name);
   if (isForeign && !forTheTestsThemselves.includes(name)) delete process.env[name];
 }
 
@@ -39,6 +39,8 @@ Object.assign(process.env, {
   TMP: folder("tmp"),
   GIT_CONFIG_GLOBAL: process.platform === "win32" ? "NUL" : "/dev/null",
   GIT_CONFIG_NOSYSTEM: "1",
+  // The last link of the credential chain is an address outside of this machine.
+  AWS_EC2_METADATA_DISABLED: "true",
 });
 
 afterAll(() => {

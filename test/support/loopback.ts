@@ -13,6 +13,16 @@ export function freePort(): Promise<number> {
   });
 }
 
+/** The first of `count` ports in a row that nobody listens on. */
+export async function freePorts(count: number): Promise<number> {
+  for (;;) {
+    const first = await freePort();
+    const others = Array.from({ length: count - 1 }, (_, index) => first + index + 1);
+    const taken = await Promise.all(others.map(isListening));
+    if (first + count <= 65_536 && !taken.includes(true)) return first;
+  }
+}
+
 export function isListening(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1");

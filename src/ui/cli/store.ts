@@ -3,7 +3,7 @@ import { createStoreFolder, openStore, primaryStore, refuseHiddenRef } from "../
 import type { StoreConfig } from "../../core/config.ts";
 import { parseSize } from "../../core/config-nodes.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
-import { isRefName, parseStoreUrl } from "../../core/store-url.ts";
+import { isBranch, isRefName, parseStoreUrl } from "../../core/store-url.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
 import { freeName } from "../../tasks/protect.ts";
@@ -43,7 +43,7 @@ export async function store(
         throw new BackupError("usage", `there is a store ${name} or ${url} already`, { hint: "holdfast store list" });
       if (stores.length === 0)
         throw new BackupError("not_protected", `${app.name} is not protected yet`, { hint: `holdfast init --yes --store ${url}` });
-      const added: StoreConfig = { name, url, ...branchOptions(options, location.kind === "folder") };
+      const added: StoreConfig = { name, url, ...branchOptions(options, isBranch(location)) };
       if (location.kind === "folder") await createStoreFolder(app, location.path);
       await refuseHiddenRef(app, added);
       await refuseForeignCopy(app, await openStore(app, added));
@@ -74,8 +74,8 @@ export async function store(
 }
 
 /** Throws `usage` for what a store of this kind cannot have. */
-function branchOptions({ ref, maxBytes }: StoreOptions, isFolder: boolean): Pick<StoreConfig, "ref" | "maxBytes"> {
-  if (isFolder && (ref !== undefined || maxBytes !== undefined))
+function branchOptions({ ref, maxBytes }: StoreOptions, isOfBranch: boolean): Pick<StoreConfig, "ref" | "maxBytes"> {
+  if (!isOfBranch && (ref !== undefined || maxBytes !== undefined))
     throw new BackupError("usage", "--ref and --max-bytes are for branch stores", { hint: "holdfast store add NAME branch:REMOTE/holdfast/backup" });
   if (ref !== undefined && !(ref.startsWith("refs/") && isRefName(ref)))
     throw new BackupError("usage", `--ref should be a whole name, ${JSON.stringify(ref)} is not`, { hint: "--ref refs/holdfast/backup" });

@@ -5,7 +5,7 @@ import { join, resolve as resolvePath } from "node:path";
 import { type App, now, recoveryTexts } from "./app.ts";
 import type { StoreConfig } from "./core/config.ts";
 import { BackupError } from "./core/errors.ts";
-import { type BranchLocation, isBranch, parseStoreUrl } from "./core/store-url.ts";
+import { type BranchLocation, isBranch, parseStoreUrl, type RcloneLocation } from "./core/store-url.ts";
 import { configFolder, settings } from "./setup/config-file.ts";
 import type { BranchStore } from "./stores/branch.ts";
 import { FolderStore } from "./stores/folder.ts";
@@ -54,11 +54,31 @@ export async function openStore(app: App, store: StoreConfig): Promise<Store> {
     case "folder":
       return new FolderStore(store.name, folderPath(app, location.path));
     case "s3":
-    case "rclone":
       throw notYet(location.kind);
+    case "rclone":
+      return openRclone(app, store, location);
     default:
       return openBranch(app, store, location);
   }
+}
+
+async function openRclone(app: App, { name, url }: StoreConfig, { path }: RcloneLocation): Promise<Store> {
+  const { RcloneStore } = await import("./stores/rclone.ts");
+  return openShared((folder) => new RcloneStore({ name, url, path, folder, environment: app.environment }), await repositoryIdOf(app));
+}
+
+/** As the machine remembers it, else as the primary says; undefined before there is either. */
+async function repositoryIdOf(app: App): Promise<string | undefined> {
+  const [{ findRepositoryId }, { findIdentity }] = await Promise.all([import("./state/repository-id.ts"), import("./points/identity.ts")]);
+  const remembered = findRepositoryId(app.state);
+  return remembered ?? (await findIdentity(primaryStore(app)))?.repository;
+}
+
+/** A repository's folder in a place that many share; where its id is not known, the only one that is there. */
+async function openShared(openAt: (folder: string) => Store, repository: string | undefined): Promise<Store> {
+  if (repository !== undefined) return openAt(`${repository}/`);
+  const { findRepository } = await import("./points/find-repository.ts");
+  return (await findRepository(openAt)) ?? openAt("");
 }
 
 async function openBranch(app: App, { name, url, ref }: StoreConfig, location: BranchLocation): Promise<BranchStore> {
@@ -91,6 +111,7 @@ export async function isOffsite(app: App, store: StoreConfig): Promise<boolean> 
   if (store.isOffsite !== undefined) return store.isOffsite;
   const location = parseStoreUrl(store.url);
   if (location.kind === "folder") return false;
+  if (location.kind === "rclone") return !/^:local\b/.test(location.path);
   if (!isBranch(location)) return true;
   const address = await branchAddress(app, location);
   return address !== undefined && /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(address) && !/^file:/i.test(address);
@@ -114,7 +135,12 @@ export async function refuseHiddenRef(app: App, store: StoreConfig): Promise<voi
 /** A store without a repository around: for the bare machine. `scratch` takes what a branch needs locally. */
 export async function openBareStore(url: string, scratch: string): Promise<Store> {
   const location = parseStoreUrl(url);
-  if (location.kind === "s3" || location.kind === "rclone") throw notYet(location.kind);
+  if (location.kind === "s3") throw notYet(location.kind);
+  if (location.kind === "rclone") {
+    const { path } = location;
+    const { RcloneStore } = await import("./stores/rclone.ts");
+    return openShared((folder) => new RcloneStore({ name: "named", url, path, folder }), undefined);
+  }
   if (location.kind === "folder") return new FolderStore("named", resolvePath(location.path));
   if (location.kind === "branch") {
     throw new BackupError("usage", `${url} names a remote, and there is no repository here that knows it`, {

@@ -6,7 +6,7 @@ import { type App, now, recoveryTexts } from "./app.ts";
 import type { StoreConfig } from "./core/config.ts";
 import { BackupError } from "./core/errors.ts";
 import { isRepositoryId } from "./core/ids.ts";
-import { type BranchLocation, isBranch, parseStoreUrl, type S3Location } from "./core/store-url.ts";
+import { type BranchLocation, isBranch, parseStoreUrl, type RcloneLocation, type S3Location } from "./core/store-url.ts";
 import { configFolder, settings } from "./setup/config-file.ts";
 import type { BranchStore } from "./stores/branch.ts";
 import { FolderStore } from "./stores/folder.ts";
@@ -55,20 +55,17 @@ export async function openStore(app: App, store: StoreConfig): Promise<Store> {
   switch (location.kind) {
     case "folder":
       return new FolderStore(store.name, folderPath(app, location.path));
-    case "s3": {
-      const openAt = await s3Opener(store, location, join(app.state.servers, `${store.name}.json`));
-      const id = namesRepository(location.prefix) ? "" : await repositoryId(app);
-      return id === undefined ? findRepositoryAt(store.url, openAt) : openAt(id === "" ? "" : `${id}/`);
-    }
+    case "s3":
+      return openShared(app, store.url, location.prefix, await s3Opener(store, location, join(app.state.servers, `${store.name}.json`)));
     case "rclone":
-      throw notYet(location.kind);
+      return openShared(app, store.url, location.path, await rcloneOpener(store, location, app.environment));
     default:
       return openBranch(app, store, location);
   }
 }
 
 /** Opens a bucket's store below a folder: "" or `ID/`. */
-async function s3Opener(store: StoreConfig, location: S3Location, traitsFile?: string): Promise<(folder: string) => Store> {
+async function s3Opener(store: StoreConfig, location: S3Location, traitsFile?: string): Promise<OpenAt> {
   const { S3Store } = await import("./stores/s3.ts");
   const { name, url, objectLock } = store;
   return (folder) =>
@@ -82,9 +79,23 @@ async function s3Opener(store: StoreConfig, location: S3Location, traitsFile?: s
     });
 }
 
-/** Whether a place that repositories share is narrowed to one of them: its last part is a repository's id. */
+async function rcloneOpener({ name, url }: StoreConfig, { path }: RcloneLocation, environment?: NodeJS.ProcessEnv): Promise<OpenAt> {
+  const { RcloneStore } = await import("./stores/rclone.ts");
+  return (folder) => new RcloneStore({ name, url, path, folder, ...(environment === undefined ? {} : { environment }) });
+}
+
+type OpenAt = (folder: string) => Store;
+
+/** The repository's own folder in a place that many share; where its id is not known, the only one that is there. */
+async function openShared(app: App, url: string, path: string, openAt: OpenAt): Promise<Store> {
+  if (namesRepository(path)) return openAt("");
+  const id = await repositoryId(app);
+  return id === undefined ? findRepositoryAt(url, openAt) : openAt(`${id}/`);
+}
+
+/** Whether such a place is narrowed to one repository: its last part is a repository's id. */
 function namesRepository(path: string): boolean {
-  return isRepositoryId(path.split("/").findLast((part) => part !== "") ?? "");
+  return isRepositoryId(path.split(/[/:]/).findLast((part) => part !== "") ?? "");
 }
 
 /** The id that this repository's stores carry, as the machine or the primary knows it; undefined before the first store is made. */
@@ -95,7 +106,7 @@ async function repositoryId(app: App): Promise<string | undefined> {
   return (await findIdentity(primaryStore(app)))?.repository;
 }
 
-async function findRepositoryAt(url: string, openAt: (folder: string) => Store): Promise<Store> {
+async function findRepositoryAt(url: string, openAt: OpenAt): Promise<Store> {
   const { findRepository } = await import("./points/find-repository.ts");
   return findRepository(url, openAt);
 }
@@ -130,15 +141,24 @@ export async function isOffsite(app: App, store: StoreConfig): Promise<boolean> 
   if (store.isOffsite !== undefined) return store.isOffsite;
   const location = parseStoreUrl(store.url);
   if (location.kind === "folder") return false;
-  if (location.kind === "s3") return location.endpoint === undefined || !isLoopback(location.endpoint);
+  if (location.kind === "s3") return location.endpoint === undefined || !isLoopback(new URL(location.endpoint).hostname);
+  if (location.kind === "rclone") return !/^:local\b/.test(location.path);
   if (!isBranch(location)) return true;
   const address = await branchAddress(app, location);
-  return address !== undefined && /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(address) && !/^file:/i.test(address);
+  const host = address === undefined ? undefined : hostOf(address);
+  return host !== undefined && !isLoopback(host);
+}
+
+/** The host of a git URL (`https://HOST/…`, `user@HOST:path`); undefined for a path on this machine. */
+function hostOf(address: string): string | undefined {
+  if (/^file:/i.test(address)) return undefined;
+  const [, url, scp] = /^[a-z][a-z0-9+.-]+:\/\/(?:[^/@]*@)?(\[[^\]]*\]|[^/:]*)|^(?:[^/@:]*@)?([^/:]{2,}):/i.exec(address) ?? [];
+  return url ?? scp;
 }
 
 /** A server on this very machine goes where the machine goes. */
-function isLoopback(endpoint: string): boolean {
-  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/.test(new URL(endpoint).hostname);
+function isLoopback(host: string): boolean {
+  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/i.test(host);
 }
 
 /**
@@ -160,7 +180,7 @@ export async function refuseHiddenRef(app: App, store: StoreConfig): Promise<voi
 export async function openBareStore(url: string, scratch: string): Promise<Store> {
   const location = parseStoreUrl(url);
   if (location.kind === "s3") return findRepositoryAt(url, await s3Opener({ name: "named", url }, location));
-  if (location.kind === "rclone") throw notYet(location.kind);
+  if (location.kind === "rclone") return findRepositoryAt(url, await rcloneOpener({ name: "named", url }, location));
   if (location.kind === "folder") return new FolderStore("named", resolvePath(location.path));
   if (location.kind === "branch") {
     throw new BackupError("usage", `${url} names a remote, and there is no repository here that knows it`, {
@@ -263,8 +283,4 @@ async function isRelated(app: App, store: Store): Promise<boolean> {
 export async function createStoreFolder(app: App, path: string): Promise<void> {
   const folders = await import("./stores/folder.ts");
   await folders.createStoreFolder(folderPath(app, path));
-}
-
-function notYet(kind: string): BackupError {
-  return new BackupError("config_invalid", `this version does not have ${kind} stores yet`);
 }

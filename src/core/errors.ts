@@ -20,6 +20,7 @@ const kinds = {
   unauthorized: { exit: 1, hint: "look at the key, token or password that it is given", retryable: false },
   remote_failed: { exit: 1, hint: "holdfast sync --wait", retryable: true },
   locked: { exit: 11, hint: "wait for the other run to end; a dead one is taken over by itself", retryable: true },
+  rclone_missing: { exit: 1, hint: "install rclone 1.60 or newer and put it on PATH: https://rclone.org/install", retryable: false },
   usage: { exit: 2, hint: "see --help", retryable: false },
   config_invalid: { exit: 2, hint: "mend the file, then: holdfast config check", retryable: false },
   unknown_revision: { exit: 1, hint: "restore-from-git --list shows the points; holdfast backup makes a new one", retryable: false },

@@ -122,6 +122,13 @@ function parseRclone(rest: string): RcloneLocation {
   // A remote's name as rclone takes it; `:backend,options:path` needs no configuration.
   const match = /^([\w.+@ -]+|:[^\0]*):([^\0]*)$/.exec(rest);
   if (match === null || rest.startsWith("-")) throw invalid("an rclone store is rclone:REMOTE:PATH, with a remote that `rclone listremotes` shows");
+  for (const [, option = ""] of rest.startsWith(":") ? rest.matchAll(/,\s*(\w+)/g) : []) {
+    if (/_file$|_url$/.test(option) && !/sas_url$/.test(option)) continue;
+    if (/pass|secret|token|credentials|sas_url|key_pem|^key$|api_key/.test(option))
+      throw invalid(`${option} does not belong into a store's address: make a remote with it by \`rclone config\``);
+    // The address may come from a file of others.
+    if (/command|^ssh$/.test(option)) throw invalid(`${option} runs a program: a remote that needs it is made by \`rclone config\``);
+  }
   return { kind: "rclone", path: rest.replace(/\/+$/, "") };
 }
 

@@ -68,17 +68,18 @@ export async function syncCopies(app: App, { force, signal, onEvent }: SyncOptio
     ...(onEvent === undefined ? {} : { onEvent: (event) => onEvent({ kind: "copy", ...event }) }),
   });
   for (const outcome of outcomes) app.log.write("copy", { ...outcome });
-  // Only what answers, and was written to: a copy that cannot be reached is not waited for twice.
-  const used = copies.filter(({ name }) => outcomes.some(({ store, status, sent }) => store === name && status === "ok" && sent > 0));
-  for (const copy of used)
-    if (!(copy instanceof FolderStore)) await copy.clearLeftovers?.(now()).catch((error: unknown) => noteLeftovers(app, copy, error));
+  await clearRemoteLeftovers(copies, outcomes, signal);
   return outcomes;
 }
 
-/** What stays is hidden, and cleared by a later run. */
-function noteLeftovers(app: App, { name }: Store, error: unknown): void {
-  if (!(error instanceof BackupError)) throw error;
-  app.log.write("leftovers", { store: name, message: error.message });
+/** After the points, and only where a point has just gone: it is a call to the remote. */
+async function clearRemoteLeftovers(copies: readonly Store[], outcomes: readonly CopyOutcome[], signal: AbortSignal | undefined): Promise<void> {
+  const sent = new Set(outcomes.filter((outcome) => outcome.status === "ok" && outcome.sent > 0).map((outcome) => outcome.store));
+  const clearing = copies.map(async (copy) => {
+    if (copy instanceof FolderStore || !sent.has(copy.name)) return;
+    await copy.clearLeftovers?.(now(), signal === undefined ? {} : { signal });
+  });
+  await Promise.allSettled(clearing); // what stays is nobody's, and is cleared another time
 }
 
 /** Throws `store_foreign` for a store that holds another repository's points. One that cannot be reached now is told by the first sync. */

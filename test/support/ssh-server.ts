@@ -12,6 +12,9 @@ const program = "/usr/sbin/sshd";
 export interface SshServer extends AsyncDisposable {
   /** The URL of a repository of this machine. */
   url(path: string): string;
+  readonly port: number;
+  /** Files: a key that is let in, and the host's own as clients should know it. */
+  readonly files: { readonly key: string; readonly knownHosts: string };
   /** For GIT_SSH_COMMAND: with a key that is let in, one that is not, and one that is while the host's key is unknown. */
   readonly command: { readonly known: string; readonly stranger: string; readonly newHost: string };
 }
@@ -45,6 +48,7 @@ export async function sshServer(): Promise<SshServer> {
     "PasswordAuthentication no",
     "KbdInteractiveAuthentication no",
     "PermitRootLogin prohibit-password",
+    "Subsystem sftp internal-sftp",
   ];
   writeFileSync(at("sshd_config"), `${settings.join("\n")}\n`);
   // Where sshd, started by root, locks itself in before it knows who is there; a service manager makes it otherwise.
@@ -63,6 +67,8 @@ export async function sshServer(): Promise<SshServer> {
     `ssh -F none -i ${at(key)} -o IdentitiesOnly=yes -o IdentityAgent=none -o UserKnownHostsFile=${at(hosts)} -o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes`;
   return {
     url: (path) => `ssh://${userInfo().username}@127.0.0.1:${port}${path}`,
+    port,
+    files: { key: at("known"), knownHosts: at("known_hosts") },
     command: { known: ssh("known", "known_hosts"), stranger: ssh("stranger", "known_hosts"), newHost: ssh("known", "no_hosts") },
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");

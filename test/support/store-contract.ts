@@ -2,7 +2,7 @@
  * What every store promises (src/stores/store.ts), as tests that each backend passes. Call it in a test file:
  * `storeContract("folder", async () => ({ store, reopen, [Symbol.asyncDispose] }))`.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -203,6 +203,21 @@ export function storeContract(
       expect(await listed(await opened.reopen(), "")).toEqual([]);
       await store.put("20261121/a", bytesSource("now it works"));
       expect((await readAll(store, "20261121/a"))?.toString()).toBe("now it works");
+    });
+
+    test("bytes other than the source announced are refused, put or replaced: they changed on the way", async () => {
+      await using opened = await open();
+      const { store } = opened;
+      const bytes = randomBytes(2 * edge + 1);
+      const changed = { ...bytesSource(bytes), sha256: "0".repeat(64) };
+      await store.put("RECOVERY.md", bytesSource("first"));
+      await expect(store.put("20261121/a", changed)).rejects.toMatchObject({ code: "store_failed" });
+      await expect(store.replace("RECOVERY.md", changed)).rejects.toMatchObject({ code: "store_failed" });
+      await store.put("20261121/b", { ...changed, sha256: createHash("sha256").update(bytes).digest("hex") });
+      await store.flush();
+      const later = await opened.reopen();
+      expect((await listed(later, "")).map(({ key }) => key)).toEqual(["20261121/b", "RECOVERY.md"]);
+      expect((await readAll(later, "RECOVERY.md"))?.toString()).toBe("first");
     });
 
     test("an abort, before or amid a put, throws and leaves no key; the store goes on", async () => {

@@ -51,6 +51,13 @@ function unnamed(url: string): string {
 
 /** A store as the settings say, or would say. */
 export async function openStore(app: App, store: StoreConfig): Promise<Store> {
+  const opened = await openUnlimited(app, store);
+  if (store.uploadLimit === undefined) return opened;
+  const { LimitedStore } = await import("./stores/limited.ts");
+  return new LimitedStore(opened, store.uploadLimit);
+}
+
+async function openUnlimited(app: App, store: StoreConfig): Promise<Store> {
   const location = parseStoreUrl(store.url);
   switch (location.kind) {
     case "folder":

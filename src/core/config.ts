@@ -197,6 +197,8 @@ function readObjectLock(fields: Fields, complain: Complain): ObjectLock | undefi
 function refuseMisplaced(fields: Fields, kind: ReturnType<typeof parseStoreUrl>["kind"], complain: Complain): void {
   const isOfBranch = kind === "branch" || kind === "branch_url";
   for (const name of ["ref", "max_bytes"]) if (!isOfBranch && fields.has(name)) complain(fields.get(name), `${name} is for branch stores`);
+  // A limit that does nothing would be a lie: git sends what is in its repository already, as fast as it can.
+  if (isOfBranch && fields.has("upload_limit")) complain(fields.get("upload_limit"), "upload_limit is not for branch stores: git push knows none");
   for (const name of ["object_lock_days", "object_lock_mode"])
     if (kind !== "s3" && fields.has(name)) complain(fields.get(name), `${name} is for S3 stores`);
 }

@@ -44,26 +44,41 @@ function fileSource(file: string): Source {
 }
 
 /**
- * Copies a point from one store to another, byte for byte; what is there already is not sent again.
- * Throws `damaged` when an artifact of `from` is not as the manifest says. The manifest goes last. Does not flush: several points may go together.
+ * Copies a point from one store to another, byte for byte; what is there already is not sent again. Deletes nothing.
+ * Throws `damaged` when an artifact of `from` is not as the manifest says, `store_failed` when other bytes arrived.
+ * The manifest goes last. Does not flush: several points may go together. `onBytes` is told of what is being sent.
  */
-export async function copyPoint(from: Store, to: Store, manifest: Manifest, options: CallOptions = {}): Promise<void> {
+export async function copyPoint(
+  from: Store,
+  to: Store,
+  manifest: Manifest,
+  options: CallOptions & { readonly onBytes?: (bytes: number) => void } = {},
+): Promise<void> {
   for (const artifact of manifest.artifacts) {
     const key = `${dayOf(manifest.id)}/${artifact.name}`;
     const present = await to.stat(key, options);
+    // A put that ended was read back: a round that was killed goes on behind it.
     if (present?.size === artifact.size) continue;
-    // Without a manifest no point owns it, and with this size none ever will.
-    if (present !== undefined) await to.delete(key, options);
-    await to.put(key, storeSource(from, key, artifact, options), options);
+    const source = storeSource(from, key, artifact, options);
+    if (present === undefined) await to.put(key, source, options);
+    // Without a manifest no point owns it, and with this size none ever will. Not deleted: a credential may lack that right.
+    else await to.replace(key, source, options);
   }
   const bytes = writeManifest(manifest);
-  await to.put(manifestKey(manifest.id), bytesSource(bytes), options);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  await to.put(manifestKey(manifest.id), { ...bytesSource(bytes), sha256 }, options);
 }
 
 /** Throws `damaged` before its end when the bytes are not the ones that the manifest names: a copy gets none but good ones. */
-function storeSource(store: Store, key: string, { name, size, sha256 }: Artifact, options: CallOptions): Source {
+function storeSource(
+  store: Store,
+  key: string,
+  { name, size, sha256 }: Artifact,
+  options: CallOptions & { onBytes?: (bytes: number) => void },
+): Source {
   return {
     size,
+    sha256,
     async *open() {
       const stream = await store.get(key, options);
       if (stream === undefined) throw new BackupError("damaged", `${name} is missing from the store ${store.name}`);
@@ -72,6 +87,7 @@ function storeSource(store: Store, key: string, { name, size, sha256 }: Artifact
       for await (const chunk of stream) {
         sum.update(chunk);
         length += chunk.length;
+        options.onBytes?.(chunk.length);
         yield chunk;
       }
       if (length !== size) throw new BackupError("damaged", `${name} in the store ${store.name} has ${length} bytes, its manifest says ${size}`);

@@ -1,10 +1,10 @@
 /**
  * The tree of a backup branch as files: which blobs make a key, and how two machines' trees become one. No git, no disk.
  */
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { BackupError } from "../core/errors.ts";
 import { isContained, splitPaths } from "../core/paths.ts";
-import type { Source } from "./store.ts";
+import { refuseOther, type Source } from "./store.ts";
 
 export interface BranchFile {
   /** Null: the bytes are on the remote only, and nothing here tells how many. */
@@ -147,10 +147,11 @@ export async function isMadeOf(
   }
 }
 
-/** Cuts one pass over a source into pieces. Throws `store_failed` where the source is not as long as it announced. */
+/** Cuts one pass over a source into pieces. Throws `store_failed` where the source has not the length or the bytes that it announced. */
 export class PartReader implements AsyncDisposable {
   readonly #key: string;
-  readonly #size: number;
+  readonly #source: Source;
+  readonly #sum: Hash | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #iterator: AsyncIterator<Uint8Array>;
   #rest: Uint8Array = new Uint8Array(0);
@@ -158,7 +159,8 @@ export class PartReader implements AsyncDisposable {
 
   constructor(key: string, source: Source, signal?: AbortSignal) {
     this.#key = key;
-    this.#size = source.size;
+    this.#source = source;
+    this.#sum = source.sha256 === undefined ? undefined : createHash("sha256");
     this.#signal = signal;
     this.#iterator = source.open()[Symbol.asyncIterator]();
   }
@@ -176,6 +178,7 @@ export class PartReader implements AsyncDisposable {
 
   async expectEnd(): Promise<void> {
     if (this.#rest.length > 0 || (await this.#more())) throw this.#wrongSize();
+    if (this.#sum !== undefined) refuseOther(this.#key, this.#source, this.#sum.digest("hex"));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -189,12 +192,13 @@ export class PartReader implements AsyncDisposable {
       this.#signal?.throwIfAborted();
       if (next.done === true) return false;
       this.#takenBytes += next.value.length;
+      this.#sum?.update(next.value);
       this.#rest = next.value;
       if (next.value.length > 0) return true;
     }
   }
 
   #wrongSize(): BackupError {
-    return new BackupError("store_failed", `${this.#key}: ${this.#takenBytes} bytes came, ${this.#size} were announced`);
+    return new BackupError("store_failed", `${this.#key}: ${this.#takenBytes} bytes came, ${this.#source.size} were announced`);
   }
 }

@@ -6,6 +6,7 @@ import { git } from "../git/run.ts";
 import { BranchStore } from "./branch.ts";
 import type { OpenedStore } from "./contract.ts";
 import { FolderStore } from "./folder.ts";
+import { LimitedStore } from "./limited.ts";
 import { MemoryStore } from "./memory.ts";
 import type { Store } from "./store.ts";
 
@@ -39,6 +40,11 @@ const openBranch = (hasRemote: boolean, partSize: number) => async (): Promise<O
 
 storeContract("memory", openMemory, { holdsAll: true });
 storeContract("folder", openFolder);
+storeContract("a limited folder", async () => {
+  const opened = await openFolder();
+  const limited = (store: Store): Store => new LimitedStore(store, 1 << 30);
+  return { ...opened, store: limited(opened.store), reopen: async () => limited(await opened.reopen()) };
+});
 const edge = 100_000;
 storeContract("branch with a remote", openBranch(true, edge), { edge, runs: 5, openLarge: openBranch(true, 10_000_000) });
 storeContract("branch without a remote", openBranch(false, edge), { edge, runs: 5, openLarge: openBranch(false, 10_000_000) });

@@ -3,7 +3,7 @@
  * and by `holdfast store check` against a user's.
  */
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { systemCode } from "../core/errors.ts";
 import { bytesSource, readAll, type Source, type Store, type StoreEntry } from "./store.ts";
 
@@ -211,6 +211,26 @@ export const contractChecks: readonly ContractCheck[] = [
       assert.deepEqual(await listed(await opened.reopen(), ""), []);
       await store.put("20261121/a", bytesSource("now it works"));
       assert.equal(await text(store, "20261121/a"), "now it works");
+    },
+  },
+  {
+    name: "bytes other than the source announced are refused, put or replaced: they changed on the way",
+    async run(open, edge) {
+      await using opened = await open();
+      const { store } = opened;
+      const bytes = randomBytes(2 * edge + 1);
+      const changed = { ...bytesSource(bytes), sha256: "0".repeat(64) };
+      await store.put("RECOVERY.md", bytesSource("first"));
+      await refused(store.put("20261121/a", changed));
+      await refused(store.replace("RECOVERY.md", changed));
+      await store.put("20261121/b", { ...changed, sha256: createHash("sha256").update(bytes).digest("hex") });
+      await store.flush();
+      const later = await opened.reopen();
+      assert.deepEqual(
+        (await listed(later, "")).map(({ key }) => key),
+        ["20261121/b", "RECOVERY.md"],
+      );
+      assert.equal(await text(later, "RECOVERY.md"), "first");
     },
   },
   {

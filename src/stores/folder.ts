@@ -1,14 +1,14 @@
 /**
  * A store in a folder: the primary on this machine, an external disk, a NAS, a synced folder.
- * Order of a put: temporary name in the same folder, write, fsync, rename, fsync the folder.
+ * Order of a put: temporary name in the same folder, write, fsync, read back, rename, fsync the folder.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, type Dirent, mkdtempSync } from "node:fs";
 import { link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError, type ErrorCode, systemCode } from "../core/errors.ts";
-import type { CallOptions, LocalStore, Range, Source, StoreEntry } from "./store.ts";
+import { type CallOptions, type LocalStore, type Range, refuseOther, type Source, type StoreEntry } from "./store.ts";
 
 /** Files being written carry this prefix; a run that was killed leaves them, the next one clears them. */
 const temporaryPrefix = ".holdfast-";
@@ -154,14 +154,20 @@ export class FolderStore implements LocalStore {
     try {
       const handle = await open(temporary, "wx", 0o600);
       try {
+        const sum = createHash("sha256");
         let written = 0;
         for await (const chunk of source.open()) {
           options.signal?.throwIfAborted();
+          sum.update(chunk);
           await handle.write(chunk);
           written += chunk.length;
         }
         if (written !== source.size) throw new BackupError("store_failed", `${path}: ${written} bytes came, ${source.size} were announced`);
         await handle.sync();
+        const sha256 = sum.digest("hex");
+        refuseOther(path, source, sha256);
+        if ((await sha256Of(temporary, options)) !== sha256)
+          throw new BackupError("store_failed", `${path} was not read back as it was written`, { hint: "look at that disk: it may be failing" });
       } finally {
         await handle.close();
       }
@@ -244,6 +250,12 @@ export async function createStoreFolder(folder: string): Promise<void> {
     }),
     { recursive: true },
   );
+}
+
+async function sha256Of(file: string, { signal }: CallOptions): Promise<string> {
+  const sum = createHash("sha256");
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20, ...(signal === undefined ? {} : { signal }) })) sum.update(chunk);
+  return sum.digest("hex");
 }
 
 /** A rename where both lie on one volume. The file's bytes are made durable first. */

@@ -1,7 +1,8 @@
 /** A store in memory, for tests. Stores that are given the same map are one place. */
+import { createHash } from "node:crypto";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
-import { type CallOptions, type Range, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
+import { type CallOptions, type Range, refuseOther, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly name: string;
@@ -25,6 +26,7 @@ export class MemoryStore implements Store {
     options.signal?.throwIfAborted();
     const bytes = Buffer.concat(chunks);
     if (bytes.length !== source.size) throw new BackupError("store_failed", `${key}: ${bytes.length} bytes came, ${source.size} were announced`);
+    refuseOther(key, source, createHash("sha256").update(bytes).digest("hex"));
     const existing = this.#files.get(key);
     if (existing !== undefined && !existing.equals(bytes)) throw new BackupError("store_failed", `${key} is already there with other bytes`);
     this.#files.set(key, bytes);

@@ -12,7 +12,7 @@ import { BackupError, systemCode } from "../core/errors.ts";
 import { parseJson } from "../core/json.ts";
 import { type RclonePlace, rcloneError, rcloneMissing } from "./rclone-errors.ts";
 import { notFoundExit, type RcloneChild, rcloneEnvironment, runRclone, runRcloneBeside } from "./rclone-run.ts";
-import type { CallOptions, Range, Source } from "./store.ts";
+import { type CallOptions, type Range, refuseOther, type Source } from "./store.ts";
 
 export type HashType = "md5" | "sha1" | "sha256";
 
@@ -133,6 +133,7 @@ export class RcloneRemote {
 
   async #feed({ stdin, ended }: RcloneChild, key: string, source: Source, type: HashType, { signal }: CallOptions): Promise<string> {
     const hash = createHash(type);
+    const sum = source.sha256 === undefined ? undefined : createHash("sha256");
     let isOver = false;
     const note = (): void => {
       isOver = true;
@@ -144,11 +145,13 @@ export class RcloneRemote {
       size += chunk.length;
       if (size > source.size) break;
       hash.update(chunk);
+      sum?.update(chunk);
       if (isOver) return ""; // its exit code tells
       if (!stdin.write(chunk)) await Promise.race([over, new Promise<void>((resolve) => void stdin.once("drain", resolve))]);
     }
     signal?.throwIfAborted();
     if (size !== source.size) throw new BackupError("store_failed", `${key}: ${size} bytes came, ${source.size} were announced`);
+    if (sum !== undefined) refuseOther(key, source, sum.digest("hex"));
     stdin.end();
     return hash.digest("hex");
   }

@@ -1,18 +1,20 @@
 /** A source, cut into pieces, and the ETag that it has as an object. */
 import { createHash } from "node:crypto";
 import { BackupError } from "../core/errors.ts";
-import type { Source } from "./store.ts";
+import { refuseOther, type Source } from "./store.ts";
 
 /**
  * Pieces of `size` bytes, the last one shorter; of an empty source one empty piece. The last one comes only after the source
- * has ended as announced. Throws `store_failed` where it gives more or less than that, and what the source throws.
+ * has ended as announced. Throws `store_failed` where it gives more, less or other bytes than that, and what the source throws.
  */
 export async function* pieces(key: string, source: Source, size: number, signal?: AbortSignal): AsyncGenerator<Buffer> {
   let left = source.size;
   let piece = Buffer.allocUnsafeSlow(Math.min(size, left));
   let filled = 0;
+  const sum = source.sha256 === undefined ? undefined : createHash("sha256");
   for await (const chunk of source.open()) {
     signal?.throwIfAborted();
+    sum?.update(chunk);
     if (chunk.length > left) throw new BackupError("store_failed", `${key}: more bytes came than the ${source.size} that were announced`);
     left -= chunk.length;
     for (let rest = chunk; rest.length > 0; ) {
@@ -29,6 +31,7 @@ export async function* pieces(key: string, source: Source, size: number, signal?
   }
   signal?.throwIfAborted();
   if (left > 0) throw new BackupError("store_failed", `${key}: ${source.size - left} bytes came, ${source.size} were announced`);
+  if (sum !== undefined) refuseOther(key, source, sum.digest("hex"));
   yield piece;
 }
 

@@ -4,6 +4,9 @@
  *
  * What every store promises:
  * - A finished `put` is visible to `get`, `stat` and `list` of the same store object; nobody sees half a `put`.
+ * - A finished `put` or `replace` was read back: the place itself has shown, after the bytes were there, that it holds this length
+ *   and this checksum (a folder reads its file, git names an object by its bytes, a bucket is asked). Otherwise it throws
+ *   `store_failed`. A `file` that the store renames was read back by its writer.
  * - A `put` of a key that is there with the same bytes is done; with other bytes it throws `store_failed`.
  * - After `flush` all earlier puts and deletes survive a power cut and are visible to everyone.
  *   Where `put` itself gives that (a folder, a bucket), `flush` does nothing. Where another machine was first with other
@@ -14,6 +17,7 @@
  */
 
 import type { Decryptor } from "../core/encryption.ts";
+import { BackupError } from "../core/errors.ts";
 
 export interface StoreEntry {
   readonly key: string;
@@ -23,6 +27,8 @@ export interface StoreEntry {
 /** Something that can be read again, so that a failed put can be tried again. */
 export interface Source {
   readonly size: number;
+  /** Of all the bytes, in hex, where it is known before: a store refuses to have put others. */
+  readonly sha256?: string;
   open(): AsyncIterable<Uint8Array>;
   /** A file with these bytes that the store may take away (rename), or undefined. */
   readonly file?: string;
@@ -57,7 +63,7 @@ export interface Store {
   /** Removes what killed runs left: temporary files, unfinished uploads, each after its grace. */
   clearLeftovers?(now: Date, options?: CallOptions): Promise<void>;
   /** Opens what is encrypted in this store; set by the wiring. Without it an encrypted artifact cannot be read. */
-  decryptor?: Decryptor;
+  decryptor?: Decryptor | undefined;
 }
 
 /** A store on this machine, which captures are written into directly. */
@@ -76,6 +82,12 @@ export function bytesSource(bytes: Uint8Array | string): Source {
       yield buffer;
     },
   };
+}
+
+/** Throws `store_failed` where the bytes that came, by their sha256 in hex, are not those that the source announced. */
+export function refuseOther(key: string, { sha256 }: Source, came: string): void {
+  if (sha256 !== undefined && sha256 !== came)
+    throw new BackupError("store_failed", `${key}: other bytes came than were announced`, { hint: "holdfast sync sends it again" });
 }
 
 /** All bytes of a key, or undefined when it is absent. For small things: manifests, RECOVERY.md. */

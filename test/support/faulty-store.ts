@@ -11,9 +11,10 @@ export interface Fault {
   readonly nth: number;
   /**
    * fail: throws before anything happens. after: throws when it has happened. cut: `get` ends after half of its bytes,
-   * `put` gets half of its source. flip: one bit of what `get` gives is another. hang: never answers until the signal aborts.
+   * `put` gets half of its source. flip: one bit of what `get` gives, or `put` is given, is another. hang: never answers until
+   * the signal aborts. stale: `list` does not yet know what was put since the wrapper was made. twice: a `put` that happens twice.
    */
-  readonly does: "fail" | "after" | "cut" | "flip" | "hang";
+  readonly does: "fail" | "after" | "cut" | "flip" | "hang" | "stale" | "twice";
   /** From the nth on, every call. */
   readonly stays?: boolean;
 }
@@ -28,6 +29,7 @@ export interface FaultyStore extends Store {
 export function faultyStore(inner: Store, script: readonly Fault[] = []): FaultyStore {
   const calls: { method: Method; key: string }[] = [];
   const counts = new Map<Method, number>();
+  const put = new Set<string>();
   let faults = 0;
   const next = (method: Method, key: string): Fault["does"] | undefined => {
     calls.push({ method, key });
@@ -61,8 +63,10 @@ export function faultyStore(inner: Store, script: readonly Fault[] = []): Faulty
     async put(key, source, options) {
       const does = next("put", key);
       if (does === "hang") await untilAbort(options?.signal);
-      if (does === "fail" || does === "flip") throw failure("put", key);
-      await inner.put(key, does === "cut" ? halfSource(source, failure("put", key)) : source, options);
+      if (does === "fail") throw failure("put", key);
+      const given = does === "cut" ? halfSource(source, failure("put", key)) : does === "flip" ? flippedSource(source) : source;
+      for (let time = does === "twice" ? 2 : 1; time > 0; time -= 1) await inner.put(key, given, options);
+      put.add(key);
       if (does === "after") throw failure("put", key);
     },
     async get(key, options: CallOptions & { readonly range?: Range } = {}) {
@@ -82,8 +86,9 @@ export function faultyStore(inner: Store, script: readonly Fault[] = []): Faulty
       if (does === "fail") throw failure("list", prefix);
       const entries: StoreEntry[] = [];
       for await (const entry of inner.list(prefix, options)) entries.push(entry);
-      yield* does === undefined ? entries : entries.slice(0, entries.length / 2);
-      if (does !== undefined) throw failure("list", prefix);
+      if (does === "stale") yield* entries.filter((entry) => !put.has(entry.key));
+      else yield* does === undefined ? entries : entries.slice(0, entries.length / 2);
+      if (does !== undefined && does !== "stale") throw failure("list", prefix);
     },
     delete: (key, options) => call("delete", key, options, () => inner.delete(key, options)),
     flush: (options) => call("flush", "", options, () => inner.flush(options)),
@@ -106,13 +111,17 @@ function halfSource(source: Source, failure: Error): Source {
   };
 }
 
+function flippedSource(source: Source): Source {
+  return { ...source, open: () => flipped(source.open()) };
+}
+
 async function* half(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const bytes = await whole(stream);
   yield bytes.subarray(0, bytes.length >> 1);
 }
 
 async function* flipped(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const bytes = await whole(stream);
+  const bytes = Buffer.from(await whole(stream));
   const middle = bytes.length >> 1;
   bytes[middle] = (bytes[middle] ?? 0) ^ 1;
   yield bytes;

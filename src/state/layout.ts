@@ -43,6 +43,12 @@ export interface StateLayout {
   readonly catalogued: string;
   /** A file per other store: what is known of that copy. */
   readonly copies: string;
+  /** Whose signatures count, as `ssh-keygen -Y verify -f` reads it. */
+  readonly signers: string;
+  /** Stores whose signers were taken on first use: one address a line. */
+  readonly metStores: string;
+  /** What was verified when, one file of a store a line. */
+  readonly verified: string;
 }
 
 /** The state folder of the repository whose worktrees share `commonDir`. */
@@ -73,5 +79,8 @@ export function stateLayout(stateDir: string): StateLayout {
     swept: at("swept"),
     catalogued: at("catalogued"),
     copies: at("copies"),
+    signers: at("allowed_signers"),
+    metStores: at("met-stores"),
+    verified: at("verified.ndjson"),
   };
 }

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { type App, now } from "../app.ts";
 import { copyStores, primaryStore } from "../app-stores.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
+import type { PointId } from "../core/ids.ts";
 import { machineName } from "../core/machine-name.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { withoutCredentials } from "../git/run.ts";
@@ -50,6 +51,27 @@ export function readTrust({ environment, state }: Pick<App, "environment" | "sta
   const own = findSigningKey(signingKeyFile(environment));
   if (own?.status === "ready") trusted.set(own.key.fingerprint, { name: machineName(hostname()), key: own.key.publicKey });
   return (manifest) => judgeSignature(manifest, trusted);
+}
+
+/** The worst of a chain's signatures, since a restore believes all of it; and whose it is. */
+export type ChainSignature = PointSignature & { readonly point: PointId };
+
+const fromWorst = ["bad", "unknown_signer", "unsigned", "trusted"] as const;
+
+/** `chain` has one point at least; of several equally bad ones the last counts. */
+export function judgeChain(chain: readonly Manifest[], judge: (manifest: Manifest) => PointSignature): ChainSignature {
+  const all = chain.map((manifest) => ({ ...judge(manifest), point: manifest.id }));
+  const worst = fromWorst.map((status) => all.findLast((signature) => signature.status === status)).find((signature) => signature !== undefined);
+  if (worst === undefined) throw new BackupError("internal", "a chain without a point has no signature");
+  return worst;
+}
+
+/** Throws `signature_bad` where the manifests were changed after they were signed. */
+export function refuseBadSignature(signature: ChainSignature): void {
+  if (signature.status !== "bad") return;
+  throw new BackupError("signature_bad", `the signature of point ${signature.point} does not hold: ${signature.reason}`, {
+    details: { point: signature.point, fingerprint: signature.fingerprint },
+  });
 }
 
 /**

@@ -64,9 +64,9 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     run(async () => (await import("./restore.ts")).restore),
   );
 
-  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder").action(
-    run(async () => (await import("./recover.ts")).recover),
-  );
+  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder")
+    .option("--force", "restore a point whose signature does not hold")
+    .action(run(async () => (await import("./recover.ts")).recover));
 
   add("status", "what would I lose now?")
     .option("--files", "explain for each path why it is in a point or out of it")
@@ -98,6 +98,10 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--ref <ref>", "of a branch store: the whole name of the ref, such as refs/holdfast/backup")
     .option("--max-bytes <size>", 'of a branch store: copy only the newest points that fit, such as "2 GiB"')
     .action(run(async () => (await import("./store.ts")).store));
+
+  add("key <action> [fingerprint]", "trust: the points of another machine's signing key").action(
+    run(async () => (await import("./key-trust.ts")).key),
+  );
 
   add("config <action>", "show or check the settings").action(run(async () => (await import("./config.ts")).config));
 
@@ -131,7 +135,7 @@ function restoreOptions(command: Command): Command {
     .option("--verify-only", "restore into a temporary folder, compare, and remove it")
     .option("--list", "list the points, or the files of the one asked for")
     .option("--lost", "list commits that no branch, tag or stash reaches any more, and how to bring them back")
-    .option("--force", "do not ask for RESTORE to be typed (for scripts)");
+    .option("--force", "do not ask for RESTORE to be typed (for scripts), and restore a point whose signature does not hold");
 }
 
 function collect(value: string, all: string[]): string[] {

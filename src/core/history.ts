@@ -15,7 +15,8 @@ export interface StoredManifest {
 /** A point that somebody else knows by the sum of its manifest. */
 export interface RememberedPoint {
   readonly id: PointId;
-  readonly sha256: string;
+  /** Undefined: no more is known than that it was there. */
+  readonly sha256: string | undefined;
 }
 
 export type HistoryFinding =
@@ -56,7 +57,7 @@ export function checkHistory({ points, unreadable, remembered, isPruned }: Histo
   for (const { id, sha256 } of remembered) {
     if (isAbsent(id) && !missing.has(id)) findings.push({ kind: "rolled_back", point: id });
     const isTold = findings.some((finding) => finding.kind === "exchanged" && finding.point === id);
-    if (sums.has(id) && sums.get(id) !== sha256 && !isTold) findings.push({ kind: "exchanged", point: id, by: null });
+    if (sums.has(id) && sha256 !== undefined && sums.get(id) !== sha256 && !isTold) findings.push({ kind: "exchanged", point: id, by: null });
   }
   return findings.sort((a, b) => (a.point < b.point ? -1 : a.point > b.point ? 1 : 0));
 }
@@ -66,7 +67,7 @@ export function expectedSums({ points, remembered }: Pick<History, "points" | "r
   const expected = new Map<PointId, string>();
   for (const { manifest } of points)
     if (manifest.previous !== null && manifest.previousSha256 !== null) expected.set(manifest.previous, manifest.previousSha256);
-  for (const { id, sha256 } of remembered) expected.set(id, sha256);
+  for (const { id, sha256 } of remembered) if (sha256 !== undefined) expected.set(id, sha256);
   return expected;
 }
 

@@ -54,14 +54,14 @@ export async function copyPoint(from: Store, to: Store, manifest: Manifest, opti
     if (present?.size === artifact.size) continue;
     // Without a manifest no point owns it, and with this size none ever will.
     if (present !== undefined) await to.delete(key, options);
-    await to.put(key, storeSource(from, key, artifact, options), options);
+    await to.put(key, checkedSource(from, key, artifact, options), options);
   }
   const bytes = writeManifest(manifest);
   await to.put(manifestKey(manifest.id), bytesSource(bytes), options);
 }
 
-/** Throws `damaged` before its end when the bytes are not the ones that the manifest names: a copy gets none but good ones. */
-function storeSource(store: Store, key: string, { name, size, sha256 }: Artifact, options: CallOptions): Source {
+/** An artifact of `store` for another one. Throws `damaged` before its end when the bytes are not those that the manifest names: a copy gets none but good ones. */
+export function checkedSource(store: Store, key: string, { name, size, sha256 }: Artifact, options: CallOptions): Source {
   return {
     size,
     async *open() {

@@ -34,10 +34,7 @@ export function signingKeyFile(environment: NodeJS.ProcessEnv): string {
 export async function readySigner(app: App, store: Store): Promise<FoundSigningKey> {
   const found = ensureSigningKey(signingKeyFile(app.environment));
   try {
-    if (!hasMet(app, store)) {
-      const taken = meetStore(app, store, (await readCatalogue(store)).points);
-      if (taken.length > 0) app.log.write("signers_taken", { store: store.name, signers: taken });
-    }
+    await meetNew(app, store);
     if (found.status === "ready") addSigners(app.state.signers, [{ name: machineName(hostname()), key: found.key.publicKey }], "this machine");
   } catch (error) {
     app.log.write("signers_not_noted", { message: describeError(error) });
@@ -85,6 +82,14 @@ export function meetStore({ state }: Pick<App, "state">, store: Pick<Store, "nam
   mkdirSync(dirname(state.metStores), { recursive: true });
   appendFileSync(state.metStores, `${withoutCredentials(store.url)}\n`);
   return added.map(named);
+}
+
+/** The same, where the points are not at hand: they are read where the store is new. */
+export async function meetNew(app: App, store: Store): Promise<NamedSigner[]> {
+  if (hasMet(app, store)) return [];
+  const taken = meetStore(app, store, (await readCatalogue(store)).points);
+  if (taken.length > 0) app.log.write("signers_taken", { store: store.name, signers: taken });
+  return taken;
 }
 
 function hasMet({ state }: Pick<App, "state">, { url }: Pick<Store, "url">): boolean {

@@ -73,6 +73,14 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--acknowledge", "you have seen the force-pushes that it names: say them no more")
     .action(run(async () => (await import("./status.ts")).status));
 
+  add("verify [point]", "is everything still there, and as it was written? of the whole store, or of a point and what it builds on")
+    .option("--read-data [n/t]", "read every byte, or a share: 1/7, or auto/7 in a daily run")
+    .option("--decode", "look inside too: git checks every pack, archives are read to their end, databases are asked")
+    .option("--repair", "put back what is damaged, from the other stores")
+    .option("--store <name>", "of this store instead of the primary")
+    .option("--max-duration <seconds>", "begin nothing more after so long; the next run goes on from there")
+    .action(run(async () => (await import("./verify.ts")).verify));
+
   add("sync", "bring copies and mirrors up to date")
     .option("--wait", "first let a running worker finish")
     .action(run(async () => (await import("./sync.ts")).sync));

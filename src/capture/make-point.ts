@@ -7,7 +7,7 @@ import type { LeftEntry, NoteEntry, Problem, RefEntry } from "../core/contents.t
 import { contentsVersion } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { newPointId } from "../core/ids.ts";
-import { artifactKey, formatVersion, type Manifest, type PointKind, storedSize, writeManifest } from "../core/manifest.ts";
+import { artifactKey, formatVersion, type Manifest, type PointKind, signedText, storedSize, writeManifest } from "../core/manifest.ts";
 import { Policy, type PolicyPatterns } from "../core/policy.ts";
 import type { Rewrite } from "../core/rewrites.ts";
 import type { Repository } from "../git/repository.ts";
@@ -44,6 +44,8 @@ export interface PointRequest {
   readonly now: () => Date;
   /** An integer in [0, 2^24). */
   readonly random: () => number;
+  /** Gives the signature of a manifest's text. Without it the point is unsigned. */
+  readonly sign?: ((text: string) => string) | undefined;
   /** Forced history since the last point; called before the point is published. */
   readonly onRewrites?: (rewrites: readonly Rewrite[]) => void;
   /** True where a push from here, that git keeps no reflog of, put the ref there. */
@@ -109,13 +111,13 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
     if (result.status === "unchanged") {
       if (known === undefined) throw new BackupError("internal", "nothing changed since nothing");
       if (!request.isAsked) return { status: "unchanged", last: known.id };
-      const manifest: Manifest = { ...common, ...(await repeatOf(request, known, id, spool)), ...chain, ...rest };
+      const manifest = signed(request, { ...common, ...(await repeatOf(request, known, id, spool)), ...chain, ...rest });
       state.stage(rememberRepeat(known, manifest, manifestSum(manifest)));
       await publishPoint(store, manifest, spool, request);
       state.promote();
       return { status: "made", manifest, problems: [], left: [] };
     }
-    const manifest: Manifest = {
+    const manifest = signed(request, {
       ...common,
       ...placeOf(footing, known, id),
       ...chain,
@@ -123,7 +125,7 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       artifacts: [...result.artifacts],
       counts: result.counts,
       consistent: result.problems.length === 0,
-    };
+    });
     if (previous !== undefined && request.onRewrites !== undefined) {
       const before = known?.refs ?? (await storedRefs(request, catalogue, result.observation));
       const found = await findRewrites({ ...request, before, after: result.observation.refs });
@@ -217,6 +219,10 @@ function placeOf(footing: Footing, known: KnownPoint | undefined, id: string): P
   if (footing.kind === "full" || known === undefined) return { base: null, full: id, step: 0, level: 0 };
   const level = known.rungs.filter((rung) => rung.step <= footing.base.step).length;
   return { base: footing.base.id, full: known.full, step: footing.step, level };
+}
+
+function signed({ sign }: PointRequest, manifest: Manifest): Manifest {
+  return sign === undefined ? manifest : { ...manifest, signature: sign(signedText(manifest)) };
 }
 
 function manifestSum(manifest: Manifest): string {

@@ -33,6 +33,11 @@ const kinds = {
   damaged: { exit: 13, hint: "restore from another copy: restore-from-git --from STORE, or an older point", retryable: false },
   chain_broken: { exit: 13, hint: "restore from another copy: restore-from-git --from STORE, or an older point", retryable: false },
   format_newer: { exit: 1, hint: "this was written by a newer holdfast: npm install -g holdfast@latest", retryable: false },
+  signature_bad: {
+    exit: 13,
+    hint: "restore from another copy: restore-from-git --from STORE; holdfast verify looks at every point",
+    retryable: false,
+  },
   mismatch: { exit: 13, hint: "the restored files differ from what was captured; keep both folders and try another copy", retryable: false },
   key_missing: { exit: 12, hint: "put the secret key where it was; the recovery kit has it on paper", retryable: false },
   git_failed: { exit: 1, hint: "git's own words stand above; holdfast doctor looks for the cause", retryable: true },

@@ -80,6 +80,11 @@ export function writeManifest(manifest: Manifest): string {
   return `{\n${lines.join(",\n")}\n}\n`;
 }
 
+/** What a signature is made over: the canonical text without one. */
+export function signedText(manifest: Manifest): string {
+  return writeManifest({ ...manifest, signature: null });
+}
+
 function inOrder(value: Readonly<Record<string, unknown>>, shape: object): object {
   return Object.fromEntries(Object.keys(shape).map((key) => [key, value[key]]));
 }

@@ -59,7 +59,7 @@ export async function copyPoint(
     const present = await to.stat(key, options);
     // A put that ended was read back: a round that was killed goes on behind it.
     if (present?.size === artifact.size) continue;
-    const source = storeSource(from, key, artifact, options);
+    const source = checkedSource(from, key, artifact, options);
     if (present === undefined) await to.put(key, source, options);
     // Without a manifest no point owns it, and with this size none ever will. Not deleted: a credential may lack that right.
     else await to.replace(key, source, options);
@@ -69,8 +69,8 @@ export async function copyPoint(
   await to.put(manifestKey(manifest.id), { ...bytesSource(bytes), sha256 }, options);
 }
 
-/** Throws `damaged` before its end when the bytes are not the ones that the manifest names: a copy gets none but good ones. */
-function storeSource(
+/** An artifact of `store` for another one. Throws `damaged` before its end when the bytes are not those that the manifest names: a copy gets none but good ones. */
+export function checkedSource(
   store: Store,
   key: string,
   { name, size, sha256 }: Artifact,

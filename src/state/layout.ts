@@ -51,6 +51,12 @@ export interface StateLayout {
   readonly drillLock: string;
   /** Where that one restores to: whatever stands there without it is left over. */
   readonly drillScratch: string;
+  /** Whose signatures count, as `ssh-keygen -Y verify -f` reads it. */
+  readonly signers: string;
+  /** Stores whose signers were taken on first use: one address a line. */
+  readonly metStores: string;
+  /** What was verified when, one file of a store a line. */
+  readonly verified: string;
 }
 
 /** The state folder of the repository whose worktrees share `commonDir`. */
@@ -85,5 +91,8 @@ export function stateLayout(stateDir: string): StateLayout {
     drills: at("drills.ndjson"),
     drillLock: at("drill.lock"),
     drillScratch: at("drill"),
+    signers: at("allowed_signers"),
+    metStores: at("met-stores"),
+    verified: at("verified.ndjson"),
   };
 }

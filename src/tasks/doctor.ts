@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { type App, now, recoveryTexts } from "../app.ts";
 import { primaryStore } from "../app-stores.ts";
 import { BackupError, describeError } from "../core/errors.ts";
+import { shellWord } from "../core/words.ts";
 import { gitText } from "../git/run.ts";
 import { probeHooks } from "../hooks/probe.ts";
 import { hooksStatus } from "../hooks/status.ts";
+import { findSigningKey } from "../keys/signing-key.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { writeMetadata } from "../points/metadata.ts";
@@ -14,6 +16,7 @@ import { writeRecoveryFiles } from "../points/recovery-files.ts";
 import { writeConfigFile } from "../setup/config-file.ts";
 import { findLockOwner } from "../state/lock.ts";
 import { installHere } from "./protect.ts";
+import { signingKeyFile } from "./signers.ts";
 
 export interface Check {
   readonly name: string;
@@ -24,7 +27,7 @@ export interface Check {
 
 export async function examine(app: App, mend: boolean): Promise<Check[]> {
   const checks: Check[] = [];
-  for (const check of [checkGit, checkConfig, checkStore, checkHooks, checkLocks, checkLeftovers]) {
+  for (const check of [checkGit, checkConfig, checkStore, checkSigning, checkHooks, checkLocks, checkLeftovers]) {
     try {
       checks.push(...(await check(app, mend)));
     } catch (error) {
@@ -61,6 +64,21 @@ async function checkStore(app: App, mend: boolean): Promise<Check[]> {
   const checks: Check[] = [{ name: "store", status: "ok", detail: `${points.length} points in ${store.url}` }];
   for (const { error } of damaged) checks.push({ name: "store", status: "wrong", detail: error.message, hint: error.hint });
   return checks;
+}
+
+async function checkSigning({ environment }: App): Promise<Check[]> {
+  const file = signingKeyFile(environment);
+  const found = findSigningKey(file);
+  if (found?.status === "unusable")
+    return [
+      {
+        name: "signing",
+        status: "wrong",
+        detail: found.reason,
+        hint: `mv ${shellWord(file)} ${shellWord(`${file}.old`)}: the next point makes a new one`,
+      },
+    ];
+  return [{ name: "signing", status: "ok", detail: found === undefined ? "the first point makes a key" : `${found.key.fingerprint} (${file})` }];
 }
 
 async function checkHooks(app: App, mend: boolean): Promise<Check[]> {

@@ -29,8 +29,11 @@ export interface PointOptions {
   readonly signal?: AbortSignal;
 }
 
+/** `unsigned`: why the point that was made has no signature. */
+export type PointMade = PointResult & { readonly unsigned?: string };
+
 /** Makes a point in the primary store, under the repository's lock. What failed is in the run log too, for status. */
-export async function makePointNow(app: App, options: PointOptions): Promise<PointResult> {
+export async function makePointNow(app: App, options: PointOptions): Promise<PointMade> {
   try {
     return await makePointLocked(app, options);
   } catch (error) {
@@ -45,8 +48,12 @@ export async function makePointNow(app: App, options: PointOptions): Promise<Poi
   }
 }
 
-async function makePointLocked(app: App, options: PointOptions): Promise<PointResult> {
-  const [{ makePoint }, { KnownState }] = await Promise.all([import("../capture/make-point.ts"), import("../capture/known.ts")]);
+async function makePointLocked(app: App, options: PointOptions): Promise<PointMade> {
+  const [{ makePoint }, { KnownState }, { readySigner }] = await Promise.all([
+    import("../capture/make-point.ts"),
+    import("../capture/known.ts"),
+    import("./signers.ts"),
+  ]);
   const store = primaryStore(app);
   const { kind, isAsked, isFull = false, retention = "policy", waitMs = lockWaitMs(app), ...rest } = options;
   await using _lock = await acquireLock(app.state.lock, {
@@ -59,6 +66,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
   const identity = await readIdentity(store, options);
   refuseForeignStore(app.state, identity, store.url);
   await clearLeftovers(app, store, startedAt);
+  const signer = await readySigner(app, store);
   const result = await makePoint({
     repository: app.repository,
     name: app.name,
@@ -74,6 +82,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     tool: `holdfast ${version}`,
     now,
     random: randomSuffix,
+    sign: signer.status === "ready" ? signer.key.sign : undefined,
     isPushed: lazyPushed(app),
     onRewrites: (rewrites) => {
       addRewrites(app.state.rewrites, rewrites);
@@ -90,10 +99,14 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     writeFileSync(app.state.catalogued, "");
   }
   const ms = now().getTime() - startedAt.getTime();
-  if (result.status === "made")
-    app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
-  else app.log.write("point_unchanged", { last: result.last, ms });
-  return result;
+  if (result.status === "unchanged") {
+    app.log.write("point_unchanged", { last: result.last, ms });
+    return result;
+  }
+  app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
+  if (signer.status === "ready") return result;
+  app.log.write("point_unsigned", { id: result.manifest.id, reason: signer.reason });
+  return { ...result, unsigned: signer.reason };
 }
 
 /** Most points see no ref that was forced: then nothing is read. */

@@ -5,15 +5,27 @@ import { chainOf, findPoint } from "../core/catalogue.ts";
 import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
+import type { PointSignature } from "../keys/signers.ts";
 import { type CatalogueResult, type DamagedPoint, readCatalogue, readContents } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import type { Store } from "../stores/store.ts";
+import { type ChainSignature, judgeChain, meetStore, type NamedSigner, readTrust } from "./signers.ts";
+
+export interface StorePoints extends CatalogueResult {
+  readonly store: Store;
+  /** Whose a point is, by what this machine trusts. */
+  readonly judge: (manifest: Manifest) => PointSignature;
+  /** Taken now, because the store is used for the first time. */
+  readonly newSigners: readonly NamedSigner[];
+}
 
 /** The points of the primary, or of a store by name or URL. Throws `store_missing`. */
-export async function readPoints(app: App, nameOrUrl?: string): Promise<CatalogueResult & { readonly store: Store }> {
+export async function readPoints(app: App, nameOrUrl?: string): Promise<StorePoints> {
   const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
   await readIdentity(store);
-  return { ...(await readCatalogue(store)), store };
+  const catalogue = await readCatalogue(store);
+  const newSigners = meetStore(app, store, catalogue.points);
+  return { ...catalogue, store, judge: readTrust(app), newSigners };
 }
 
 /** Throws why it cannot be read, where `prefix` means a point whose manifest is damaged or of a newer format. */
@@ -27,15 +39,18 @@ export interface PointView {
   /** What a restore reads, base first. */
   readonly chain: readonly Manifest[];
   readonly contents: Contents;
+  /** Of the point and everything that it builds on. */
+  readonly signature: ChainSignature;
+  readonly newSigners: readonly NamedSigner[];
 }
 
 /** The point that a prefix or `latest` means, with what is in it. Throws `unknown_point`, `ambiguous`. */
 export async function readPoint(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<PointView> {
-  const { points, damaged, store } = await readPoints(app, nameOrUrl);
+  const { points, damaged, store, judge, newSigners } = await readPoints(app, nameOrUrl);
   const point = findPoint(prefix, points);
   if (point === undefined) throwIfDamaged(prefix, damaged);
   if (point === undefined)
     throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
   const chain = chainOf(point, points);
-  return { point, chain, contents: await readContents(store, chain, { signal }) };
+  return { point, chain, contents: await readContents(store, chain, { signal }), signature: judgeChain(chain, judge), newSigners };
 }

@@ -12,6 +12,7 @@ import { type Resolved, resolve } from "../restore/resolve.ts";
 import { type RestoreResult, restore } from "../restore/restore.ts";
 import type { Store } from "../stores/store.ts";
 import { readPoints, throwIfDamaged } from "./points.ts";
+import { type ChainSignature, judgeChain, type NamedSigner } from "./signers.ts";
 
 export interface RestoreWish {
   readonly what: string | undefined;
@@ -27,14 +28,18 @@ export interface FoundRestore extends Resolved {
   readonly points: readonly Manifest[];
   /** What the listing of the store showed to be damaged, asked for or not. */
   readonly damaged: readonly DamagedPoint[];
+  /** Of every point that is read. */
+  readonly signature: ChainSignature;
+  readonly newSigners: readonly NamedSigner[];
 }
 
 export async function findRestore(app: App, wish: RestoreWish, signal: AbortSignal): Promise<FoundRestore> {
-  const { points, damaged, store } = await readPoints(app, wish.from);
+  const { points, damaged, store, judge, newSigners } = await readPoints(app, wish.from);
   const { what } = wish;
   if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) throwIfDamaged(what, damaged);
   const resolved = await resolve({ ...wish, store, catalogue: points, commonDir: app.repository.commonDir, signal });
-  return { ...resolved, store, points, damaged };
+  const { chain, objects } = resolved.plan;
+  return { ...resolved, store, points, damaged, signature: judgeChain([...objects, ...chain], judge), newSigners };
 }
 
 /** A new folder for a restore that was given none. */

@@ -45,11 +45,12 @@ export async function backup({ cwd, output, signal }: CommandContext, options: B
     onProgress: (done, total) => output.progress(`${count(done, "file")} of ${thousands(total)}`),
   });
   if (result.status === "unchanged") throw new BackupError("internal", "a point that was asked for was not made");
-  const { manifest, problems, left } = result;
+  const { manifest, problems, left, unsigned } = result;
   output.line(describePoint(manifest));
   if (left.length > 0) output.line(`Left out: ${count(left.length, "path")} (holdfast status --files explains each).`);
   reportProblems(problems, output);
-  output.json({ point: manifest, problems, left });
+  if (unsigned !== undefined) output.warn(`the point is not signed: ${unsigned}`);
+  output.json({ point: manifest, problems, left, ...(unsigned === undefined ? {} : { unsigned }) });
   return problems.length === 0 ? exitCodes.done : exitCodes.partial;
 }
 

@@ -2,10 +2,12 @@ import { openApp } from "../../app.ts";
 import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
+import type { PointSignature } from "../../keys/signers.ts";
 import { parseMoment } from "../../restore/resolve.ts";
 import { readPoint, readPoints } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
+import { describeSignature, signatureMark, tellNewSigners } from "./signatures.ts";
 import { age, bytes, count, localTime, path, table } from "./words.ts";
 
 export async function points(
@@ -17,29 +19,36 @@ export async function points(
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
   }
   const app = await openApp(cwd);
-  const { points: all, damaged, store } = await readPoints(app, options.store);
+  const { points: all, damaged, store, judge, newSigners } = await readPoints(app, options.store);
+  tellNewSigners(newSigners, store.name, output);
   const since = options.since === undefined ? undefined : await parseMoment(options.since);
   const chosen = all.filter(
     (point) => (kind === undefined || point.kind === kind) && (since === undefined || Date.parse(point.createdAt) >= since.getTime()),
   );
-  listPoints(chosen, output);
+  const signatures = chosen.map((point) => ({ id: point.id, ...judge(point) }));
+  listPoints(chosen, signatures, output);
   if (chosen.length === 0) output.line(all.length === 0 ? "No points yet. holdfast backup makes one." : "No point fits.");
   for (const { error } of damaged) output.warn(error.message);
-  output.json({ store: store.name, points: chosen, damaged: damaged.map(({ key, error }) => ({ key, code: error.code, message: error.message })) });
+  output.json({
+    store: store.name,
+    points: chosen,
+    signatures,
+    damaged: damaged.map(({ key, error }) => ({ key, code: error.code, message: error.message })),
+  });
   return damaged.length === 0 ? exitCodes.done : exitCodes.partial;
 }
 
 /** Newest last, where the eye is. */
-export function listPoints(all: readonly Manifest[], output: Output): void {
+function listPoints(all: readonly Manifest[], signatures: readonly PointSignature[], output: Output): void {
   const now = new Date();
-  const rows = all.map((point) => [
+  const rows = all.map((point, index) => [
     point.id,
     age(new Date(point.createdAt), now),
     point.kind,
     point.base === null ? "full" : `+${point.level}`,
     bytes(storedSize(point)),
     count(point.counts.files, "file"),
-    point.consistent ? "" : "partial",
+    [point.consistent ? "" : "partial", ...signatures.slice(index, index + 1).map(signatureMark)].filter((mark) => mark !== "").join(", "),
   ]);
   for (const line of table(rows)) output.line(line);
 }
@@ -50,13 +59,15 @@ export async function show(
   prefix = "",
 ): Promise<number> {
   const app = await openApp(cwd);
-  const { point, contents, chain } = await readPoint(app, prefix, options.store, signal);
+  const { point, contents, chain, signature, newSigners } = await readPoint(app, prefix, options.store, signal);
+  tellNewSigners(newSigners, options.store ?? "primary", output);
   output.line(`Point ${point.id}`);
   const rows: string[][] = [
     ["made", `${localTime(new Date(point.createdAt))} (${age(new Date(point.createdAt), new Date())}) on ${point.machine} by ${point.tool}`],
     ["kind", `${point.kind}, ${point.base === null ? "full" : `incremental on ${point.base}`}; a restore reads ${count(chain.length, "point")}`],
     ...(contents.note?.text == null ? [] : [["message", path(contents.note.text)]]),
     ...(contents.note?.ticket == null ? [] : [["ticket", path(contents.note.ticket)]]),
+    ["signed", `${describeSignature(signature)}${signature.point === point.id ? "" : ` (${signature.point}, which it builds on)`}`],
     ["kept", point.retention],
     ["stored", point.artifacts.map((artifact) => `${artifact.name.slice(point.id.length + 1)} ${bytes(artifact.size)}`).join(", ")],
     ["holds", `${count(contents.refs.size, "ref")}, ${count(contents.files.size, "entry", "entries")}, ${bytes(point.counts.bytes)}`],
@@ -76,6 +87,7 @@ export async function show(
   output.json({
     point,
     chain: chain.map(({ id }) => id),
+    signature,
     note: contents.note ?? null,
     worktrees: contents.worktrees,
     refs: [...contents.refs.values()],

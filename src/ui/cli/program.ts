@@ -64,14 +64,22 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     run(async () => (await import("./restore.ts")).restore),
   );
 
-  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder").action(
-    run(async () => (await import("./recover.ts")).recover),
-  );
+  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder")
+    .option("--force", "restore a point whose signature does not hold")
+    .action(run(async () => (await import("./recover.ts")).recover));
 
   add("status", "what would I lose now?")
     .option("--files", "explain for each path why it is in a point or out of it")
     .option("--acknowledge", "you have seen the force-pushes that it names: say them no more")
     .action(run(async () => (await import("./status.ts")).status));
+
+  add("verify [point]", "is everything still there, and as it was written? of the whole store, or of a point and what it builds on")
+    .option("--read-data [n/t]", "read every byte, or a share: 1/7, or auto/7 in a daily run")
+    .option("--decode", "look inside too: git checks every pack, archives are read to their end, databases are asked")
+    .option("--repair", "put back what is damaged, from the other stores")
+    .option("--store <name>", "of this store instead of the primary")
+    .option("--max-duration <seconds>", "begin nothing more after so long; the next run goes on from there")
+    .action(run(async () => (await import("./verify.ts")).verify));
 
   add("sync", "bring copies and mirrors up to date")
     .option("--wait", "first let a running worker finish")
@@ -103,6 +111,10 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--ref <ref>", "of a branch store: the whole name of the ref, such as refs/holdfast/backup")
     .option("--max-bytes <size>", 'of a branch store: copy only the newest points that fit, such as "2 GiB"')
     .action(run(async () => (await import("./store.ts")).store));
+
+  add("key <action> [fingerprint]", "trust: the points of another machine's signing key").action(
+    run(async () => (await import("./key-trust.ts")).key),
+  );
 
   add("config <action>", "show or check the settings").action(run(async () => (await import("./config.ts")).config));
 
@@ -136,7 +148,7 @@ function restoreOptions(command: Command): Command {
     .option("--verify-only", "restore into a temporary folder, compare, and remove it")
     .option("--list", "list the points, or the files of the one asked for")
     .option("--lost", "list commits that no branch, tag or stash reaches any more, and how to bring them back")
-    .option("--force", "do not ask for RESTORE to be typed (for scripts)");
+    .option("--force", "do not ask for RESTORE to be typed (for scripts), and restore a point whose signature does not hold");
 }
 
 function collect(value: string, all: string[]): string[] {

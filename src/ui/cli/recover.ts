@@ -9,11 +9,13 @@ import { resolve } from "../../restore/resolve.ts";
 import { stateDirOf, stateLayout } from "../../state/layout.ts";
 import { rememberRepositoryId } from "../../state/repository-id.ts";
 import { restoreTo } from "../../tasks/restore.ts";
+import { judgeChain, meetStore, readTrust } from "../../tasks/signers.ts";
 import type { CommandContext } from "./context.ts";
 import { report } from "./restore.ts";
+import { tellNewSigners, tellSignature } from "./signatures.ts";
 
 /** The newest moment of a store, without a repository around: store and folder are all that is needed. */
-export async function recover({ cwd, output, signal }: CommandContext, _options: object, url = "", dir = ""): Promise<number> {
+export async function recover({ cwd, output, signal }: CommandContext, options: { readonly force?: boolean }, url = "", dir = ""): Promise<number> {
   const scratch = mkdtempSync(join(tmpdir(), "holdfast-recover-"));
   try {
     const store = await openBareStore(url, scratch);
@@ -33,13 +35,22 @@ export async function recover({ cwd, output, signal }: CommandContext, _options:
       commonDir: undefined,
       signal,
     });
-    const found = { ...resolved, store, points, damaged };
+    const judge = readTrust({ environment: process.env, state: stateLayout(stateDirOf(scratch)) });
+    const signature = judgeChain([...resolved.plan.objects, ...resolved.plan.chain], judge);
+    // Nothing here could know the key: what a person noted tells.
+    if (signature.status === "unknown_signer") output.note(`Signed with the key ${signature.fingerprint}: is it the one that you noted?`);
+    else tellSignature(signature, output, options.force === true);
+    const found = { ...resolved, store, points, damaged, signature, newSigners: [] };
     const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), {
       signal,
       onProgress: (step) => output.progress(`restoring: ${step} …`),
     });
     // The recovered repository goes on with its stores: they know it by this id.
-    if (result.comparison.differences.length === 0) rememberRepositoryId(stateLayout(stateDirOf(result.gitDir)), identity.repository);
+    if (result.comparison.differences.length === 0) {
+      const state = stateLayout(stateDirOf(result.gitDir));
+      rememberRepositoryId(state, identity.repository);
+      tellNewSigners(meetStore({ state }, store, points), url, output);
+    }
     return report(result, found, { output, startedAt, where: result.target });
   } finally {
     rmSync(scratch, { recursive: true, force: true });

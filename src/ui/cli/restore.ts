@@ -12,6 +12,7 @@ import { type FoundRestore, findRestore, prepareInPlace, proveRestore, restoreTo
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
 import { points } from "./points.ts";
+import { tellNewSigners, tellSignature } from "./signatures.ts";
 import { bytes, count, path } from "./words.ts";
 
 interface RestoreOptions {
@@ -38,8 +39,10 @@ export async function restore(context: CommandContext, options: RestoreOptions, 
   const app = await openApp(cwd);
   const found = await findRestore(app, { what, at: options.at, filesFrom: options.filesFrom, paths: options.path, from: options.from }, signal);
   for (const { error } of found.damaged) output.warn(error.message);
+  tellNewSigners(found.newSigners, found.store.name, output);
   output.note(`${capital(found.explanation)}.`);
   if (options.list === true) return listFiles(app, found, options, context);
+  tellSignature(found.signature, output, options.force === true);
   if (options.inPlace === true) return inPlace(app, found, options, context);
   if (options.dryRun === true) return dryRun(found, options.to, output);
   const onProgress = (step: string): void => output.progress(`restoring: ${step} …`);
@@ -64,7 +67,7 @@ async function lostAlone(context: CommandContext, options: RestoreOptions, what:
 /** What became of a restore, in words and as a document. */
 export function report(
   result: RestoreResult,
-  found: Pick<FoundRestore, "plan" | "explanation">,
+  found: Pick<FoundRestore, "plan" | "explanation" | "signature">,
   { output, startedAt, where }: { readonly output: Output; readonly startedAt: number; readonly where: string },
 ): number {
   const { comparison, problems, skipped, settings, hooks, worktrees } = result;
@@ -88,6 +91,7 @@ export function report(
     explanation: found.explanation,
     point: found.plan.point.id,
     result: found.plan.result,
+    signature: found.signature,
     target: result.target,
     comparison,
     worktrees,
@@ -160,6 +164,7 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
   const document = {
     explanation: found.explanation,
     point: found.plan.point.id,
+    signature: found.signature,
     root,
     files: plan.files,
     same: plan.same,

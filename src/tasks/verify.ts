@@ -1,0 +1,155 @@
+/** Verifies a store of the repository, and mends it from the others. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type App, now } from "../app.ts";
+import { copyStores, findStore, primaryStore } from "../app-stores.ts";
+import { KnownState } from "../capture/known.ts";
+import { findPoint, sortPoints } from "../core/catalogue.ts";
+import { BackupError } from "../core/errors.ts";
+import type { RememberedPoint } from "../core/history.ts";
+import type { PointId } from "../core/ids.ts";
+import { type Manifest, manifestKey } from "../core/manifest.ts";
+import { readIdentity } from "../points/identity.ts";
+import { readCopyState } from "../replicate/copy-state.ts";
+import { acquireLock } from "../state/lock.ts";
+import type { CallOptions, Store } from "../stores/store.ts";
+import { VerifiedRecord } from "../verify/record.ts";
+import { isMended, type RepairResult, repair } from "../verify/repair.ts";
+import { parseShare } from "../verify/share.ts";
+import { readStoredManifest } from "../verify/survey.ts";
+import { type VerifyResult, verify } from "../verify/verify.ts";
+import { makePointNow } from "./point.ts";
+import { meetNew, type NamedSigner, readTrust } from "./signers.ts";
+
+export interface VerifyWish {
+  /** An id, an unambiguous beginning of one, or `latest`; the whole store when undefined. */
+  readonly point: string | undefined;
+  /** By name or URL; the primary when undefined. */
+  readonly store: string | undefined;
+  readonly level: "structure" | "bytes" | "content";
+  /** `n/t` or `auto/t`. */
+  readonly share: string | undefined;
+  /** No artifact is begun after so long. */
+  readonly maxDurationMs: number | undefined;
+  readonly repairs: boolean;
+}
+
+export interface VerifyOutcome extends VerifyResult {
+  readonly store: string;
+  readonly newSigners: readonly NamedSigner[];
+  /** Undefined where no repair was asked for, or nothing was to be mended. */
+  readonly repair: (RepairResult & { readonly fullPoint: PointId | null }) | undefined;
+  /** Damage that is still there. */
+  readonly isDamaged: boolean;
+}
+
+export interface VerifyCallOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+}
+
+/** Throws `store_missing`, `unknown_point`, `usage`; what is wrong with the store's points is in the outcome. */
+export async function verifyStore(app: App, wish: VerifyWish, options: VerifyCallOptions): Promise<VerifyOutcome> {
+  const { outcome, needsFull } = await verifyHere(app, wish, options);
+  if (!needsFull || outcome.repair === undefined) return outcome;
+  // What is damaged in the chain that the next point would build on is stored anew, while the repository still has it.
+  const made = await makePointNow(app, {
+    kind: "manual",
+    isAsked: true,
+    isFull: true,
+    note: { text: "verify --repair", ticket: null },
+    signal: options.signal,
+  });
+  return { ...outcome, repair: { ...outcome.repair, fullPoint: made.status === "made" ? made.manifest.id : null } };
+}
+
+async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions): Promise<{ outcome: VerifyOutcome; needsFull: boolean }> {
+  const startedAt = now();
+  const share = wish.share === undefined ? undefined : parseShare(wish.share, startedAt);
+  const isOver = (): boolean => wish.maxDurationMs !== undefined && now().getTime() - startedAt.getTime() >= wish.maxDurationMs;
+  const primary = primaryStore(app);
+  const store = wish.store === undefined || wish.store === primary.name ? primary : await findStore(app, wish.store);
+  await readIdentity(store, options);
+  const others = [primary, ...(await copyStores(app))].filter(({ url }) => url !== store.url);
+  // Nothing is mended beside a point that is being made or deleted.
+  await using _lock = wish.repairs
+    ? await acquireLock(app.state.lock, { purpose: "repairing a store", waitMs: 60_000, signal: options.signal })
+    : undefined;
+  const scratch = mkdtempSync(join(tmpdir(), "holdfast-verify-"));
+  const record = new VerifiedRecord(app.state.verified, store.name);
+  try {
+    const newSigners = await meetNew(app, store);
+    const judge = readTrust(app);
+    const { result, survey, expected } = await verify({
+      store,
+      others,
+      chooses: wish.point === undefined ? undefined : chooser(wish.point, store),
+      level: wish.level,
+      share,
+      isOver,
+      record,
+      remembered: await rememberedOf(app, store, primary, options),
+      isPruned,
+      judge,
+      hasBudget: app.config.stores.some(({ name, maxBytes }) => name === store.name && maxBytes !== undefined),
+      scratch,
+      now,
+      ...options,
+    });
+    const place = { store, others, survey, expected, judge, options: { signal: options.signal } };
+    const repaired = wish.repairs ? await repair({ ...place, findings: result.findings, scratch }) : undefined;
+    const still = result.findings.filter((one) => one.weight === "damage" && !(repaired !== undefined && isMended(one, repaired, survey)));
+    if (wish.point === undefined) record.finish(new Set(survey.sizes.keys()));
+    const mended = repaired?.mended.length ?? 0;
+    app.log.write("verified", { store: store.name, level: wish.level, points: result.points, ...result.artifacts, damaged: still.length, mended });
+    const newest = [...survey.points.keys()].sort().at(-1);
+    const needsFull = wish.repairs && store === primary && newest !== undefined && still.some(({ hits }) => hits.includes(newest));
+    const outcome = { ...result, store: store.name, newSigners, isDamaged: still.length > 0 };
+    return { outcome: { ...outcome, repair: repaired === undefined ? undefined : { ...repaired, fullPoint: null } }, needsFull };
+  } finally {
+    record.flush();
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+/** The point that is meant, and what it builds on as far as that is there. */
+function chooser(prefix: string, store: Store): (points: readonly Manifest[]) => Manifest[] {
+  return (points) => {
+    const catalogue = sortPoints(points);
+    const point = findPoint(prefix, catalogue);
+    if (point === undefined) throw new BackupError("unknown_point", `there is no point ${prefix} in the store ${store.name}`);
+    const chain = [point];
+    for (let at = point.base; at !== null; at = chain[0]?.base ?? null) {
+      const base = points.find(({ id }) => id === at);
+      if (base === undefined || chain.includes(base)) break; // a finding says so
+      chain.unshift(base);
+    }
+    return chain;
+  };
+}
+
+/** Points that were deleted on purpose leave holes in the history that are none. Nothing deletes points yet. */
+function isPruned(_id: PointId): boolean {
+  return false;
+}
+
+/**
+ * What this machine knows of the store's newest point: what it made last in the primary, what it saw last in a copy. Asked
+ * before the store is listed: a point that comes in between is no rollback.
+ */
+async function rememberedOf(app: App, store: Store, primary: Store, options: CallOptions): Promise<RememberedPoint[]> {
+  if (store === primary) {
+    const known = new KnownState(app.state.captureState).load();
+    return known === undefined ? [] : [{ id: known.id, sha256: known.manifestSha256 }];
+  }
+  const { newest } = readCopyState(app.state.copies, store.name);
+  if (newest === null) return [];
+  try {
+    const found = await readStoredManifest(primary, manifestKey(newest), options);
+    return [{ id: newest, sha256: found === undefined || "error" in found ? undefined : found.sha256 }];
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
+    return [{ id: newest, sha256: undefined }]; // the primary is away: that the point is there can be checked all the same
+  }
+}

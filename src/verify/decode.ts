@@ -1,0 +1,128 @@
+/** Reads what is inside an artifact to its end: bytes that are as they were written may still be no tar, no records, no database. */
+import { createHash, type Hash } from "node:crypto";
+import { TarReader } from "../archive/tar-read.ts";
+import { type ContentsRecord, parseContents } from "../core/contents.ts";
+import { BackupError } from "../core/errors.ts";
+import { findArtifact, type Manifest, parseArtifactName } from "../core/manifest.ts";
+import { printablePath } from "../core/paths.ts";
+import { openArtifact } from "../points/catalogue.ts";
+import type { CallOptions, Store } from "../stores/store.ts";
+import { DatabaseSpool } from "./database.ts";
+import { type Fault, fault } from "./finding.ts";
+import { checkPiece, type Piece } from "./read.ts";
+
+export interface Decoded {
+  readonly faults: readonly Fault[];
+  /** Why it was only read, and not looked into: there is no key. */
+  readonly undecoded?: string;
+}
+
+/** Of contents and tarballs; other artifacts are only read. `scratch`: a folder for databases while they are looked at. */
+export async function decodePiece(store: Store, piece: Piece, scratch: string, options: CallOptions = {}): Promise<Decoded> {
+  const kind = parseArtifactName(piece.artifact.name)?.kind;
+  return decodeOrRead(store, piece, options, async () => {
+    if (kind === "contents.zst") return void (await readRecords(store, piece.manifest, options));
+    if (kind === "tar.zst") return decodeTarball(store, piece, scratch, options);
+    const fault = await checkPiece(store, piece, options);
+    return fault === undefined ? [] : [fault];
+  });
+}
+
+/**
+ * Runs `decode`. Where it fails the stored bytes tell whether they changed, or were written so; where there is no key they are
+ * read all the same.
+ */
+export async function decodeOrRead(
+  store: Store,
+  piece: Piece,
+  options: CallOptions,
+  // biome-ignore lint/suspicious/noConfusingVoidType: nothing found is nothing said
+  decode: () => Promise<readonly Fault[] | void>,
+): Promise<Decoded> {
+  try {
+    return { faults: (await decode()) ?? [] };
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
+    if (error.exitCode === keyExit) {
+      const fault = await checkPiece(store, piece, options);
+      return { faults: fault === undefined ? [] : [fault], undecoded: error.message };
+    }
+    if (error.exitCode !== damageExit && error.code !== "format_newer" && error.code !== "store_failed") throw error;
+    const changed = await checkPiece(store, piece, options);
+    if (changed !== undefined) return { faults: [changed] };
+    return { faults: [fault("content", error.code === "format_newer" ? "doubt" : "damage", piece.manifest.id, piece.key, error.message)] };
+  }
+}
+
+const damageExit = new BackupError("damaged", "").exitCode;
+/** Of every error that says: there is no key, or not the right one. */
+export const keyExit = new BackupError("key_missing", "").exitCode;
+
+/** What the point's own contents say. Throws `damaged`. */
+export async function readRecords(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<ContentsRecord[]> {
+  const artifact = findArtifact(manifest, "contents.zst");
+  if (artifact === undefined) throw new BackupError("damaged", `point ${manifest.id} has no contents`);
+  const pieces: Buffer[] = [];
+  for await (const chunk of await openArtifact(store, manifest, artifact, options)) pieces.push(chunk);
+  const records = parseContents(Buffer.concat(pieces).toString("utf8"), artifact.name);
+  const [header] = records;
+  if (header?.t === "point" && (header.id !== manifest.id || header.base !== manifest.base))
+    throw new BackupError("damaged", `${artifact.name} is of point ${header.id}, on ${header.base ?? "nothing"}`);
+  return records;
+}
+
+/** Every member against the inventory of its own point, and every whole database that is among them. */
+async function decodeTarball(store: Store, { manifest, artifact, key }: Piece, scratch: string, options: CallOptions): Promise<Fault[]> {
+  const sums = await sumsOf(store, manifest, options);
+  const databases = new DatabaseSpool(scratch);
+  const faults: Fault[] = [];
+  let sum: Hash | undefined;
+  let path = "";
+  const reader = new TarReader(artifact.name, {
+    member: (member) => {
+      path = member.path;
+      sum = member.kind === "file" && sums.has(path) ? createHash("sha256") : undefined;
+      databases.begin(member);
+    },
+    data: (piece) => {
+      sum?.update(piece);
+      databases.write(piece);
+    },
+    end: () => {
+      databases.end();
+      // Of two members with one name the later one counts: the first was caught while it changed.
+      if (sum !== undefined) wrong.set(path, sum.digest("hex") !== sums.get(path));
+      sum = undefined;
+    },
+  });
+  const wrong = new Map<string, boolean>();
+  try {
+    for await (const chunk of await openArtifact(store, manifest, artifact, options)) reader.write(chunk);
+    reader.finish();
+    for (const [name, isWrong] of wrong)
+      if (isWrong)
+        faults.push(
+          fault("content", "damage", manifest.id, key, `${printablePath(name)} in ${artifact.name} has other bytes than the inventory says`),
+        );
+    for (const { path: name, message } of await databases.check())
+      faults.push(fault("database", "doubt", manifest.id, key, `the database ${printablePath(name)} is not sound: ${message}`));
+  } finally {
+    databases.dispose();
+  }
+  return faults;
+}
+
+/** Of the files whose bytes the tarball holds. Contents that cannot be read are told where they are looked at themselves. */
+async function sumsOf(store: Store, manifest: Manifest, options: CallOptions): Promise<ReadonlyMap<string, string>> {
+  try {
+    const records = await readRecords(store, manifest, options);
+    return new Map(
+      records.flatMap((record) =>
+        record.t === "file" && record.kind === "file" && record.sha256 !== undefined ? [[record.path, record.sha256]] : [],
+      ),
+    );
+  } catch (error) {
+    if (error instanceof BackupError && error.exitCode === damageExit) return new Map();
+    throw error;
+  }
+}

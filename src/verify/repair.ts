@@ -1,0 +1,177 @@
+/**
+ * Puts back what a verification found damaged: from another store that has the very bytes, or made again where the same bytes
+ * come out. Nothing is written over but by bytes that were checked on their way, and nothing is deleted.
+ */
+
+import { hash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { BackupError, describeError } from "../core/errors.ts";
+import type { StoredManifest } from "../core/history.ts";
+import type { PointId } from "../core/ids.ts";
+import { findArtifact, manifestKey, parseArtifactName, writeManifest } from "../core/manifest.ts";
+import { git } from "../git/run.ts";
+import { openArtifact } from "../points/catalogue.ts";
+import { checkedSource } from "../points/publish.ts";
+import { bytesSource, type Source, type Store } from "../stores/store.ts";
+import { withoutHeader } from "./bundles.ts";
+import { readRecords } from "./decode.ts";
+import type { Finding } from "./finding.ts";
+import { checkPiece, type Piece, pieceOf } from "./read.ts";
+import { findGoodManifest, type Place, pieceAt, wantedPoint } from "./surroundings.ts";
+import type { Survey } from "./survey.ts";
+
+export interface Mended {
+  readonly key: string;
+  readonly point: PointId;
+  /** The store that had it, or how it was made again. */
+  readonly by: string;
+}
+
+export interface Unmended {
+  readonly key: string | null;
+  readonly point: PointId;
+  readonly reason: string;
+}
+
+export interface RepairResult {
+  readonly mended: readonly Mended[];
+  readonly unmended: readonly Unmended[];
+}
+
+/** Whether a finding is one that another store's bytes can mend, and was mended. */
+export function isMended(finding: Finding, { mended }: RepairResult, survey: Survey): boolean {
+  const keys = [finding.key, manifestKey(wantedPoint(survey, finding))];
+  return isRepairable(finding) && mended.some(({ key }) => keys.includes(key));
+}
+
+export interface RepairRequest extends Place {
+  readonly findings: readonly Finding[];
+  readonly scratch: string;
+}
+
+/** Artifacts first, manifests after them, as points are published: a kill in between leaves what was there, or what is whole. */
+export async function repair(request: RepairRequest): Promise<RepairResult> {
+  const mended: Mended[] = [];
+  const unmended: Unmended[] = [];
+  const done = new Set<string>();
+  const attempt = async (key: string | null, point: PointId, act: () => Promise<string>): Promise<void> => {
+    if (key !== null && done.has(key)) return;
+    if (key !== null) done.add(key);
+    try {
+      const by = await act();
+      if (key !== null) mended.push({ key, point, by });
+    } catch (error) {
+      if (!(error instanceof BackupError) || request.options.signal?.aborted === true) throw error;
+      unmended.push({ key, point, reason: describeError(error) });
+    }
+  };
+  const [pieces, manifests] = sortOut(request);
+  for (const { piece, finding } of pieces) await attempt(piece.key, piece.manifest.id, () => mendPiece(request, piece, finding));
+  for (const id of manifests) await attempt(manifestKey(id), id, () => mendPoint(request, id));
+  if (mended.length > 0) await request.store.flush(request.options);
+  for (const { point, key, message } of request.findings.filter(isBeyondRepair)) unmended.push({ key, point, reason: message });
+  return { mended, unmended };
+}
+
+/**
+ * The artifacts to put back, and the points whose manifest is, oldest first: a base before what builds on it. Where the manifest
+ * is wrong, nothing is put back by what it says: its artifacts come with it.
+ */
+function sortOut({ findings, survey }: RepairRequest): [{ piece: Piece; finding: Finding }[], PointId[]] {
+  const repairable = findings.filter(isRepairable);
+  const manifests = new Set(repairable.filter((finding) => pieceAt(survey, finding) === undefined).map((finding) => wantedPoint(survey, finding)));
+  const pieces = repairable.flatMap((finding) => {
+    const piece = pieceAt(survey, finding);
+    return piece === undefined || manifests.has(finding.point) ? [] : [{ piece, finding }];
+  });
+  return [pieces, [...manifests].sort()];
+}
+
+function isRepairable({ kind, weight }: Finding): boolean {
+  return (weight === "damage" && kind !== "content") || (kind === "history" && weight === "doubt");
+}
+
+/** Written so: every copy has the same bytes. */
+function isBeyondRepair({ kind, weight }: Finding): boolean {
+  return kind === "content" && weight === "damage";
+}
+
+async function mendPiece(request: RepairRequest, piece: Piece, { copies }: Pick<Finding, "copies">): Promise<string> {
+  const { others, options } = request;
+  let last: unknown;
+  for (const other of others.filter(({ name }) => copies.includes(name))) {
+    try {
+      await write(request.store, piece.key, checkedSource(other, piece.key, piece.artifact, options), request);
+      await readBack(request.store, piece, request);
+      return other.name;
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code !== "damaged") throw error;
+      last = error; // it has become bad in between: another copy may do
+    }
+  }
+  if (parseArtifactName(piece.artifact.name)?.kind === "idx") return remakeIndex(request, piece);
+  if (last !== undefined) throw last;
+  throw new BackupError("damaged", `${piece.artifact.name}: no other store holds it, and the same bytes cannot be made again`);
+}
+
+/** Artifacts of the point that are not there come with its manifest. */
+async function mendPoint(request: RepairRequest, id: PointId): Promise<string> {
+  const { store, others, options } = request;
+  for (const other of others) {
+    const found = await findGoodManifest(request, other, id);
+    if (found === undefined) continue;
+    for (const artifact of found.manifest.artifacts) {
+      const piece = pieceOf(found.manifest, artifact);
+      if ((await checkPiece(store, piece, options)) === undefined) continue;
+      await write(store, piece.key, checkedSource(other, piece.key, artifact, options), request);
+      await readBack(store, piece, request);
+    }
+    await writeWhole(store, found, request);
+    return other.name;
+  }
+  throw new BackupError("damaged", `the manifest of point ${id}: no other store holds it as it should be`);
+}
+
+async function writeWhole(store: Store, { manifest, sha256 }: StoredManifest, request: RepairRequest): Promise<void> {
+  const text = writeManifest(manifest);
+  if (hash("sha256", text, "hex") !== sha256) throw new BackupError("damaged", `the manifest of point ${manifest.id} is not written as we write it`);
+  await write(store, manifestKey(manifest.id), bytesSource(text), request);
+}
+
+/** `replace` puts it in the place of what stands there at one instant, and only when the source has ended well. */
+async function write(store: Store, key: string, source: Source, { options }: RepairRequest): Promise<void> {
+  if ((await store.stat(key, options)) === undefined) await store.put(key, source, options);
+  else await store.replace(key, source, options);
+}
+
+async function readBack(store: Store, piece: Piece, { options }: RepairRequest): Promise<void> {
+  const found = await checkPiece(store, piece, options);
+  if (found !== undefined) throw new BackupError("store_failed", `the store ${store.name} does not keep ${piece.key} as it was written`);
+}
+
+/** The index of a full bundle's pack follows from the pack: git makes the same bytes again. */
+async function remakeIndex(request: RepairRequest, piece: Piece): Promise<string> {
+  const { store, options, scratch } = request;
+  const { manifest, artifact } = piece;
+  const bundle = findArtifact(manifest, "bundle");
+  if (bundle === undefined || artifact.name.endsWith(".age")) throw new BackupError("damaged", `${artifact.name}: no other store holds it`);
+  const folder = await mkdtemp(join(scratch, "index-"));
+  try {
+    const [header] = await readRecords(store, manifest, options);
+    const format = header?.t === "point" ? header.objectFormat : "sha1";
+    await git(["init", "-q", "--bare", "--template=", `--object-format=${format}`, folder], options);
+    const made = join(folder, "made.idx");
+    const input = withoutHeader(await openArtifact(store, manifest, bundle, options), bundle.name);
+    await git(["--git-dir", folder, "index-pack", "--stdin", "-o", made, join(folder, "made.pack")], { input, ...options });
+    const bytes = readFileSync(made);
+    if (hash("sha256", bytes, "hex") !== artifact.sha256)
+      throw new BackupError("damaged", `${artifact.name}: no other store holds it, and this git makes other bytes of the same facts`);
+    await write(store, piece.key, bytesSource(bytes), request);
+    await readBack(store, piece, request);
+    return "made again from its bundle";
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,5 +1,6 @@
 /** backup.yaml as it is written: every setting with a line that explains it. Pure. */
 import { type Config, type EncryptionConfig, type MirrorConfig, mirrorOf, type StoreConfig } from "./config.ts";
+import { writeRetention } from "./config-retention.ts";
 
 export function writeConfig(config: Config): string {
   return `# What Holdfast protects here, and where to. Check it with: holdfast config check
@@ -13,9 +14,11 @@ mirrors:${list(config.mirrors.map(writeMirror))}
 # Ignored files to keep, beyond .env*, *.db, *.sqlite*, .claude/ and the like (gitignore patterns, ! takes one back).
 include:${list(config.include.map(quote))}
 # Untracked and ignored files to leave out (gitignore patterns).
-exclude:${list(config.exclude.map(quote))}${config.encryption === null ? "" : writeEncryption(config.encryption)}${
-    config.drill.check === undefined ? "" : writeDrill(config.drill.check)
-  }`;
+exclude:${list(config.exclude.map(quote))}${[
+    config.encryption === null ? "" : writeEncryption(config.encryption),
+    writeRetention(config.retention),
+    config.drill.check === undefined ? "" : writeDrill(config.drill.check),
+  ].join("")}`;
 }
 
 function list(items: readonly string[]): string {

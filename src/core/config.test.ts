@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Config, emptyConfig, type MirrorConfig, mirrorModes, mirrorOf, objectLockModes, parseConfig, type StoreConfig } from "./config.ts";
 import { writeConfig } from "./config-text.ts";
 import type { BackupError } from "./errors.ts";
+import { defaultRetention, isEmptyPolicy } from "./retention.ts";
 
 /** Problems without the file's name: `LINE: what`. */
 function problems(text: string): string[] {
@@ -41,7 +42,36 @@ describe("backup.yaml", () => {
       exclude: ["*.iso"],
       encryption: null,
       drill: {},
+      retention: defaultRetention,
     });
+  });
+
+  test("may say which points stay; a rule that is not named keeps its default", () => {
+    const text = `retention:
+  keep_daily: 30
+  keep_monthly: unlimited
+  keep_weekly: 0
+  keep_within: 3d
+  time_zone: Europe/Zurich
+  trash_days: 14
+`;
+    const expected = {
+      ...defaultRetention,
+      daily: 30,
+      monthly: "unlimited",
+      weekly: 0,
+      withinMs: 3 * 86_400_000,
+      timeZone: "Europe/Zurich",
+      trashDays: 14,
+    };
+    expect(parseConfig(text, "f").retention).toEqual(expected);
+    const spans = ["0", "72h", "2w"].map((span) => parseConfig(`retention:\n  keep_within: ${span}\n`, "f").retention.withinMs / 3_600_000);
+    expect(spans).toEqual([0, 72, 336]);
+  });
+
+  test("may say it in days alone", () => {
+    const { retention } = parseConfig("retention_days: 30\nretention: {trash_days: 1}\n", "f");
+    expect(retention).toEqual({ ...defaultRetention, daily: 0, weekly: 0, monthly: 0, withinMs: 30 * 86_400_000, trashDays: 1 });
   });
 
   test("has more to say of a branch store and of a mirror, where wanted", () => {
@@ -89,7 +119,7 @@ describe("a mistake in backup.yaml", () => {
     [
       "a setting that nothing resembles",
       "x_y_z_w: 1\n",
-      ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude, encryption, drill'],
+      ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude, encryption, retention, retention_days, drill'],
     ],
     ["stores that are no list", "# x\nstores: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
     ["stores that are a map", "stores:\n  disk: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
@@ -111,7 +141,7 @@ describe("a mistake in backup.yaml", () => {
     ["a mode of another name", "mirrors:\n  - remote: a\n    mode: exat\n", ['3: unknown mode "exat"; did you mean exact?']],
     ["days that are none", "mirrors:\n  - remote: a\n    keep_days: 0\n", ["3: keep_days should be a number of days, or forever"]],
     ["a ref that is a branch's short name", "stores:\n  - name: a\n    url: branch:o\n    ref: backup\n", [/^4: ref should be a whole name/]],
-    ["a limit for a branch", "stores:\n  - name: a\n    url: branch:origin\n    upload_limit: 1 MiB\n", ["4: upload_limit is not for branch stores"]],
+    ["a limit for a branch", "stores:\n  - name: a\n    url: branch:origin\n    upload_limit: 1 MiB\n", ["4: upload_limit is not for branch stores: git push knows none"]],
     ["a ref for a folder", "stores:\n  - name: a\n    url: /a\n    ref: refs/x\n", ["4: ref is for branch stores"]],
     ["a size that is none", "stores:\n  - name: a\n    url: branch:o\n    max_bytes: 2 gigs\n", [/^4: max_bytes should be a size/]],
     ["a size of uploads that is none", "stores:\n  - name: a\n    url: s3://bucket\n    upload_limit: fast\n", [/^4: upload_limit should be a size/]],
@@ -137,6 +167,20 @@ describe("a mistake in backup.yaml", () => {
     ["a secret key as a recipient", "encryption:\n  recipients: [AGE-SECRET-KEY-1X]\n", [/^2: this is a secret key/]],
     ["a check that is no command", "drill:\n  check: [npm, test]\n", ["2: check should be a text"]],
     ["a recipient that is none", "encryption:\n  recipients: [me]\n", ['2: "me" is not a recipient of age: age1… or ssh-ed25519 …']],
+    ["retention that is a number", "retention: 30\n", ["1: retention should have rules such as `keep_daily: 7`"]],
+    ["a rule of another name", "retention:\n  keep_dayly: 7\n", ['2: unknown setting "keep_dayly"; did you mean keep_daily?']],
+    ["a count that is none", "retention:\n  keep_daily: -1\n", ["2: keep_daily should be a number, 0 or more, or unlimited"]],
+    ["half a point", "retention:\n  keep_last: 1.5\n", ["2: keep_last should be a number, 0 or more, or unlimited"]],
+    ["a span without a unit", "retention:\n  keep_within: 48\n", ["2: keep_within should be hours, days or weeks, such as 48h, 14d or 4w"]],
+    ["a zone that is none", "retention:\n  time_zone: Mars\n", ["2: time_zone should be a name such as Europe/Zurich: Mars is none"]],
+    ["days that are less than one", "retention_days: 0\n", ["1: retention_days should be a number, 1 or more"]],
+    ["days that are nothing", "retention_days:\n", ["1: retention_days should be a number, 1 or more"]],
+    ["days and rules", "retention_days: 3\nretention:\n  keep_last: 1\n", ["3: keep_last and retention_days exclude each other"]],
+    [
+      "a retention that keeps nothing",
+      "version: 1\nretention: {keep_within: 0, keep_daily: 0, keep_weekly: 0, keep_monthly: 0}\n",
+      ["2: retention would keep nothing: give one rule a number"],
+    ],
     ["a setting twice", "version: 1\nstores: []\nmirrors: []\nstores: []\n", [/^4: Map keys must be unique/]],
     ["a field twice", "stores:\n  - name: a\n    url: /a\n    name: b\n", [/^4: Map keys must be unique/]],
     ["a tab for indent", "stores:\n\t- name: a\n", [/^2: /]],
@@ -272,6 +316,7 @@ describe("writeConfig", () => {
     mode: fc.constantFrom(...mirrorModes),
     keepDays: fc.option(fc.integer({ min: 1 }), { nil: null }),
   });
+  const count = fc.oneof(fc.nat(3), fc.nat(3000), fc.constant("unlimited" as const));
   const configs: fc.Arbitrary<Config> = fc.record({
     stores: fc.uniqueArray(store, { selector: (each) => each.name, maxLength: 4 }),
     mirrors: fc.uniqueArray(fc.oneof(line.map(mirrorOf), mirror), { selector: (each) => each.remote, maxLength: 4 }),
@@ -285,6 +330,29 @@ describe("writeConfig", () => {
       { nil: null },
     ),
     drill: fc.record({ check: line }, { requiredKeys: [] }),
+    retention: fc
+      .record({
+        last: count,
+        withinMs: fc
+          .oneof(
+            fc.integer({ min: 0, max: 90 }),
+            fc.integer({ min: 0, max: 60 }).map((days) => 24 * days),
+          )
+          .map((hours) => hours * 3_600_000),
+        daily: count,
+        weekly: count,
+        monthly: count,
+        yearly: count,
+        timeZone: fc.constantFrom("UTC", "Europe/Zurich", "America/Argentina/Buenos_Aires"),
+        trashDays: fc.nat(60),
+      })
+      .filter((policy) => !isEmptyPolicy(policy)),
+  });
+
+  test("writes nothing about retention where it is the default, and the short form where that says it", () => {
+    expect(writeConfig(emptyConfig)).not.toContain("retention");
+    const ofDays = parseConfig("retention_days: 30\nretention:\n  trash_days: 0\n", "f");
+    expect(writeConfig(ofDays)).toMatch(/\nretention_days: 30\nretention:\n {2}trash_days: 0\n$/);
   });
 
   test("property: is read as what was written", () => {

@@ -13,7 +13,9 @@ import {
   readTexts,
   suggestion,
 } from "./config-nodes.ts";
+import { readRetention } from "./config-retention.ts";
 import { BackupError } from "./errors.ts";
+import { defaultRetention, type RetentionPolicy } from "./retention.ts";
 import { isBranch, isRefName, parseStoreUrl } from "./store-url.ts";
 
 export interface StoreConfig {
@@ -79,6 +81,7 @@ export interface Config {
   readonly exclude: readonly string[];
   /** Null: points are not encrypted. */
   readonly encryption: EncryptionConfig | null;
+  readonly retention: RetentionPolicy;
   readonly drill: DrillConfig;
 }
 
@@ -94,9 +97,17 @@ export function branchRefOf({ url, ref }: StoreConfig): string | undefined {
 }
 
 export const configName = "backup.yaml";
-export const emptyConfig: Config = { stores: [], mirrors: [], include: [], exclude: [], encryption: null, drill: {} };
+export const emptyConfig: Config = {
+  stores: [],
+  mirrors: [],
+  include: [],
+  exclude: [],
+  encryption: null,
+  retention: defaultRetention,
+  drill: {},
+};
 
-const keys = ["version", "stores", "mirrors", "include", "exclude", "encryption", "drill"] as const;
+const keys = ["version", "stores", "mirrors", "include", "exclude", "encryption", "retention", "retention_days", "drill"] as const;
 
 /** Throws `config_invalid` with all problems, each as `FILE:LINE: what`. */
 export function parseConfig(text: string, file: string): Config {
@@ -113,6 +124,8 @@ export function parseConfig(text: string, file: string): Config {
   if (problems.length === 0 && root !== null && !(isScalar(root) && root.value === null)) {
     if (!isMap(root)) complain(root, "should be a list of settings such as `stores:`");
     else {
+      let retention: Node | null = null;
+      let retentionDays: Node | null | undefined;
       for (const { key, value } of root.items) {
         const name = isScalar(key) ? String(key.value) : "";
         const node = value as Node | null;
@@ -123,8 +136,11 @@ export function parseConfig(text: string, file: string): Config {
         else if (name === "include" || name === "exclude") config[name] = readTexts(node, name, complain);
         else if (name === "encryption") config.encryption = readEncryption(node, complain);
         else if (name === "drill") config.drill = readDrill(node, complain);
+        else if (name === "retention") retention = node;
+        else if (name === "retention_days") retentionDays = node ?? (key as Node);
         else complain(key as Node, `unknown setting ${JSON.stringify(name)}${suggestion(name, keys)}`);
       }
+      config.retention = readRetention(retention, retentionDays, complain);
     }
   }
   if (problems.length > 0) throw new BackupError("config_invalid", problems.join("\n"), { details: { problems } });

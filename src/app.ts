@@ -28,9 +28,9 @@ export const now = (): Date => new Date();
 export const random = (): number => randomInt(2 ** 32) / 2 ** 32;
 export const randomSuffix = (): number => randomInt(2 ** 24);
 
-/** Opens the repository around `cwd` with its settings. Throws `not_a_repository`, `config_invalid`. */
-export async function openApp(cwd: string, environment: NodeJS.ProcessEnv = process.env): Promise<App> {
-  const repository = await openRepository(resolvePath(cwd));
+/** Opens the repository around `cwd` with its settings. `open`: how, where there is no git. Throws `not_a_repository`, `config_invalid`. */
+export async function openApp(cwd: string, environment: NodeJS.ProcessEnv = process.env, open = openRepository): Promise<App> {
+  const repository = await open(resolvePath(cwd));
   const configFile = readConfigFile(repository, environment);
   const root = configFolder(repository);
   const name = basename(root.replace(/\/\.git$/, "")) || "repository";

@@ -12,6 +12,7 @@ import { listReached } from "../src/git/commits.ts";
 import { openRepository } from "../src/git/repository.ts";
 import { findLost } from "../src/restore/lost.ts";
 import { fetchObjects } from "../src/restore/objects.ts";
+import { gitProgram } from "../src/restore/with-git.ts";
 import { effort } from "./support/effort.ts";
 import { type GitLife, gitLife } from "./support/git-life.ts";
 import { type ProtectedRepository, protect } from "./support/protected.ts";
@@ -135,7 +136,7 @@ class UnpackedChains {
         .map((below) => `${this.#folder(below)}/objects\n`)
         .join(""),
     );
-    await fetchObjects(gitDir, this.#safe.store, [point]);
+    await fetchObjects(gitProgram, gitDir, this.#safe.store, [point]);
     this.#folders.push(gitDir);
     const absent = absentFrom(
       gitDir,

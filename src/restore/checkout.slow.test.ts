@@ -1,10 +1,12 @@
 import { hash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { gitRepo } from "../../test/support/repo.ts";
+import { gitRepo, type TestRepo, tempDir } from "../../test/support/repo.ts";
 import { readIndex } from "../git/index-entries.ts";
 import { checkoutRaw } from "./checkout.ts";
+import { gitProgram } from "./with-git.ts";
+import { withoutGit } from "./without-git.ts";
 
 test.each([
   ["the git directory", "xgit/hooks/post-checkout", ".git/hooks/post-checkout"],
@@ -18,6 +20,29 @@ test.each([
   const place = { gitDir: join(repo.path, ".git"), root: repo.path };
   const paths = (await readIndex(repo.path, [])).map((entry) => entry.path);
   expect(paths).toContain(hostile);
-  await expect(checkoutRaw(place, place.gitDir, paths)).rejects.toMatchObject({ code: "hostile" });
+  for (const git of [gitProgram, withoutGit()]) await expect(checkoutRaw(git, place, place.gitDir, paths)).rejects.toMatchObject({ code: "hostile" });
   expect(existsSync(join(repo.path, hostile))).toBe(false);
+});
+
+/** The id of a tree with this one file, of a name that git itself would refuse. */
+function hostileTree(repo: TestRepo, name: string): string {
+  const blob = repo.git("hash-object", "-w", "a.txt");
+  const tree = Buffer.concat([Buffer.from(`100644 ${name}\0`), Buffer.from(blob, "hex")]);
+  repo.write("tree", tree);
+  return repo.git("hash-object", "-w", "-t", "tree", "--literally", "tree");
+}
+
+test.each(["..", ".git", ".GIT", "."])("a commit with a file %s is refused without git too, and nothing is written", async (name) => {
+  using repo = gitRepo({ "a.txt": "one\n" });
+  const inner = hostileTree(repo, name === ".git" || name === ".GIT" ? "config" : "outside");
+  const outer = Buffer.concat([Buffer.from(`40000 ${name}\0`), Buffer.from(inner, "hex")]);
+  repo.write("tree", outer);
+  const tree = repo.git("hash-object", "-w", "-t", "tree", "--literally", "tree");
+  const commit = repo.git("commit-tree", "-m", "hostile", tree);
+  using target = tempDir();
+  const root = join(target.path, "root");
+  mkdirSync(root);
+  await expect(withoutGit().writeCommit({ gitDir: join(repo.path, ".git"), root }, commit, {})).rejects.toMatchObject({ code: "hostile" });
+  expect(readdirSync(target.path)).toEqual(["root"]);
+  expect(readdirSync(root)).toEqual([]);
 });

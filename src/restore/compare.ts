@@ -4,7 +4,7 @@ import { type BigIntStats, closeSync, constants, existsSync, lstatSync, openSync
 import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { decodePath, encodePath, printablePath } from "../core/paths.ts";
 import type { IndexEntry } from "../git/index-entries.ts";
-import { readHead, readRefs } from "../git/refs.ts";
+import type { RestoreGit } from "./git-port.ts";
 import { type Destination, destinationOf, inertFolder, type TargetLayout } from "./place.ts";
 import { microsOf } from "./safe-folder.ts";
 
@@ -85,9 +85,8 @@ function standingPlace({ root, path }: Destination): string {
 }
 
 /** Refs and HEADs as they were; `broken` ones are known not to be there. */
-export async function compareRefs(gitDir: string, contents: Contents, broken: ReadonlySet<string>): Promise<Difference[]> {
-  const { refs } = await readRefs(gitDir);
-  const restored = new Map(refs.map((ref) => [ref.name, ref]));
+export async function compareRefs(git: RestoreGit, gitDir: string, contents: Contents, broken: ReadonlySet<string>): Promise<Difference[]> {
+  const restored = new Map((await git.readRefs(gitDir)).map((ref) => [ref.name, ref]));
   const differences: Difference[] = [];
   for (const ref of contents.refs.values()) {
     const found = restored.get(ref.name);
@@ -97,7 +96,7 @@ export async function compareRefs(gitDir: string, contents: Contents, broken: Re
       differences.push({ path: ref.name, what: "points elsewhere" });
   }
   for (const name of restored.keys()) differences.push({ path: name, what: "was not there" });
-  const head = await readHead(gitDir);
+  const head = await git.readHead(gitDir);
   const captured = contents.worktrees.find((worktree) => worktree.name === "");
   if (captured !== undefined && (captured.branch !== head.branch || captured.oid !== head.oid))
     differences.push({ path: "HEAD", what: "is elsewhere" });
@@ -117,7 +116,8 @@ function readTarget(path: string): string {
   return decodePath(readlinkSync(encodePath(path), { encoding: "buffer" }));
 }
 
-function blobOid(path: string, stat: BigIntStats, objectFormat: "sha1" | "sha256"): string {
+/** The id that git would give a file or symlink as it stands there. */
+export function blobOid(path: string, stat: BigIntStats, objectFormat: "sha1" | "sha256"): string {
   if (stat.isSymbolicLink()) {
     const target = readlinkSync(encodePath(path), { encoding: "buffer" });
     return hash(objectFormat, Buffer.concat([Buffer.from(`blob ${target.length}\0`), target]), "hex");

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type TempDir, tempDir } from "../../test/support/repo.ts";
 import { applyConfig } from "./config.ts";
 import { inertFolder } from "./place.ts";
+import { gitProgram } from "./with-git.ts";
 
 let dir: TempDir;
 let gitDir = "";
@@ -19,7 +20,7 @@ afterEach(() => dir[Symbol.dispose]());
 /** Applies a captured configuration; gives what git then reads, and what was left out. */
 async function apply(text: string | Buffer): Promise<{ settings: string[]; leftOut: readonly string[] }> {
   writeFileSync(join(gitDir, inertFolder, "config"), text);
-  const { leftOut } = await applyConfig(gitDir);
+  const { leftOut } = await applyConfig(gitProgram, gitDir);
   const listed = execFileSync("git", ["config", "--file", join(gitDir, "config"), "--list", "-z"], { encoding: "latin1" });
   const settings = listed.split("\0").filter((item) => item !== "" && !/^core\.(repositoryformatversion|bare)\n/.test(item));
   return { settings: settings.map((item) => item.replace("\n", "=")), leftOut };
@@ -69,7 +70,7 @@ describe("a restored configuration", () => {
   });
 
   test("is left as git made it where none was captured", async () => {
-    expect(await applyConfig(gitDir)).toEqual({ leftOut: [] });
+    expect(await applyConfig(gitProgram, gitDir)).toEqual({ leftOut: [] });
   });
 
   test("keeps what is harmless and names what it left out", async () => {

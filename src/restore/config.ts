@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { copyFile, rename, rmdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { git } from "../git/run.ts";
+import type { RestoreGit, Setting } from "./git-port.ts";
 import { inertFolder } from "./place.ts";
 
 /** Keys that cannot start anything. Lower case, as `git config --list` prints section and name. */
@@ -28,23 +28,23 @@ export interface ConfigOutcome {
 }
 
 /** Applies the harmless settings of the configuration that lies in the inert folder, and of that of these linked worktrees. */
-export async function applyConfig(gitDir: string, worktrees: Iterable<string> = []): Promise<ConfigOutcome> {
+export async function applyConfig(git: RestoreGit, gitDir: string, worktrees: Iterable<string> = []): Promise<ConfigOutcome> {
   const captured = join(gitDir, inertFolder, "config");
   if (!existsSync(captured)) return { leftOut: [] };
-  await applyWorktreeConfig(gitDir, worktrees);
-  const settings = await readSettings(captured);
+  await applyWorktreeConfig(git, gitDir, worktrees);
+  const read = await git.readSettings(captured);
   // git cannot read all of it: what it would make of the rest is not known.
-  if (settings === undefined) return { leftOut: ["config"] };
+  if (read === undefined) return { leftOut: ["config"] };
+  const settings = read.list;
   const kept = settings.filter(({ key, value }) => isHarmless(key, value));
-  if (kept.length === settings.filter(({ key }) => !isImplied(key)).length && !settings.some(({ key }) => isElsewhere(key))) {
+  const isWhole = kept.length === settings.filter(({ key }) => !isImplied(key)).length && !settings.some(({ key }) => isElsewhere(key));
+  if (isWhole && read.isExact) {
     await copyFile(captured, join(gitDir, "config"));
     return { leftOut: [] };
   }
-  const existing = (await git(["config", "--file", join(gitDir, "config"), "--list", "-z"])).stdout.toString("latin1");
-  const own = existing.split("\0").flatMap((item) => {
-    const [key = "", value] = [item.split("\n")[0] ?? "", item.slice(item.indexOf("\n") + 1)];
-    return /^(core\.(repositoryformatversion|bare)|extensions\.(objectformat|refstorage))$/.test(key) ? [{ key, value }] : [];
-  });
+  const own = ((await git.readSettings(join(gitDir, "config")))?.list ?? []).filter(({ key }) =>
+    /^(core\.(repositoryformatversion|bare)|extensions\.(objectformat|refstorage))$/.test(key),
+  );
   const needsExtensions = kept.some(({ key }) => key.startsWith("extensions."));
   const base = own.map((item) => (item.key === "core.repositoryformatversion" && needsExtensions ? { ...item, value: "1" } : item));
   await writeFile(join(gitDir, "config"), [...base, ...kept].map(({ key, value }) => configLine(key, value)).join(""), "latin1");
@@ -57,14 +57,14 @@ export async function applyConfig(gitDir: string, worktrees: Iterable<string> = 
  * The same for a nested repository or a submodule. Where all of it is harmless, the file itself takes its place.
  * Gives the names of settings that were left out.
  */
-export async function applyNestedConfig(captured: string, live: string): Promise<string[]> {
+export async function applyNestedConfig(git: RestoreGit, captured: string, live: string): Promise<string[]> {
   if (!existsSync(captured) || existsSync(live)) return [];
-  const settings = await readSettings(captured);
-  if (settings === undefined) return ["config"];
-  const isKept = ({ key, value }: { key: string; value: string | undefined }): boolean =>
-    isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
+  const read = await git.readSettings(captured);
+  if (read === undefined) return ["config"];
+  const settings = read.list;
+  const isKept = ({ key, value }: Setting): boolean => isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
   const kept = settings.filter(isKept);
-  if (kept.length === settings.length) {
+  if (kept.length === settings.length && read.isExact) {
     await rename(captured, live);
     await rmdir(dirname(captured)).catch(() => undefined); // hooks are kept there too
   } else {
@@ -75,27 +75,14 @@ export async function applyNestedConfig(captured: string, live: string): Promise
 }
 
 /** Some repositories keep settings for each worktree: `config.worktree`. (git-worktree(1), "Configuration file") */
-async function applyWorktreeConfig(gitDir: string, worktrees: Iterable<string>): Promise<void> {
+async function applyWorktreeConfig(git: RestoreGit, gitDir: string, worktrees: Iterable<string>): Promise<void> {
   for (const place of ["", ...[...worktrees].map((name) => `worktrees/${name}`)]) {
     const captured = join(gitDir, inertFolder, place, "config.worktree");
-    const settings = existsSync(captured) ? await readSettings(captured) : undefined;
-    const kept = (settings ?? []).filter(({ key, value }) => isHarmless(key, value));
+    const settings = existsSync(captured) ? await git.readSettings(captured) : undefined;
+    const kept = (settings?.list ?? []).filter(({ key, value }) => isHarmless(key, value));
     if (kept.length > 0)
       await writeFile(join(gitDir, place, "config.worktree"), kept.map(({ key, value }) => configLine(key, value)).join(""), "latin1");
   }
-}
-
-/** Undefined where git cannot read the file. Values are bytes: latin1 keeps them exact. */
-async function readSettings(file: string): Promise<{ key: string; value: string | undefined }[] | undefined> {
-  const { code, stdout } = await git(["config", "--file", file, "--no-includes", "--list", "-z"], { okCodes: [0, 1, 128] });
-  if (code !== 0) return undefined;
-  const items = stdout.toString("latin1").split("\0");
-  return items
-    .filter((item) => item !== "")
-    .map((item) => {
-      const line = item.indexOf("\n");
-      return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
-    });
 }
 
 function isHarmless(key: string, value: string | undefined): boolean {

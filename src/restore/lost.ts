@@ -15,8 +15,9 @@ import { listCommits, listReached, peelToCommits, readCommits, readReflogNames }
 import { findObjects } from "../git/refs.ts";
 import type { Repository } from "../git/repository.ts";
 import type { Store } from "../stores/store.ts";
-import { fetchObjects, initRepository } from "./objects.ts";
+import { fetchObjects } from "./objects.ts";
 import { readSightings, type Sighting } from "./sightings.ts";
+import { gitProgram } from "./with-git.ts";
 
 export interface LostRequest {
   readonly repository: Pick<Repository, "commonDir" | "objectFormat">;
@@ -121,7 +122,7 @@ class Borrowed implements AsyncDisposable {
     if (missing.length === 0) return { gitDir: commonDir, all: this.#here };
     this.#folder = await mkdtemp(join(tmpdir(), "holdfast-lost-"));
     const gitDir = join(this.#folder, "lost.git");
-    await initRepository(gitDir, true, objectFormat);
+    await gitProgram.initRepository(gitDir, true, objectFormat);
     await writeFile(join(gitDir, "objects/info/alternates"), `${join(commonDir, "objects")}\n`);
     const points = this.#pointsOf(missing);
     // Mostly the tip is in the point's own pack, and what it stands on is still here.
@@ -167,7 +168,7 @@ class Borrowed implements AsyncDisposable {
     const { store, signal } = this.#request;
     for (const point of points) {
       if (this.#fetched.has(point)) continue;
-      await fetchObjects(gitDir, store, [point], signal === undefined ? {} : { signal });
+      await fetchObjects(gitProgram, gitDir, store, [point], signal === undefined ? {} : { signal });
       this.#fetched.add(point);
     }
   }

@@ -1,5 +1,5 @@
 /** Puts the objects and refs of a chain into a new git directory. */
-import { createReadStream, createWriteStream } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -7,38 +7,32 @@ import { parseBundleHeader } from "../archive/bundle-header.ts";
 import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { findArtifact, type Manifest } from "../core/manifest.ts";
-import { findObjects } from "../git/refs.ts";
-import { git, gitText } from "../git/run.ts";
+import { readText } from "../git/refs.ts";
 import { openArtifact } from "../points/catalogue.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
-
-/** A new repository without hooks, templates or branches. `gitDir` is DIR/.git, or DIR itself for a bare one. */
-export async function initRepository(root: string, isBare: boolean, objectFormat: "sha1" | "sha256"): Promise<void> {
-  const bare = isBare ? ["--bare"] : [];
-  await git(["-c", "init.defaultBranch=main", "init", "-q", ...bare, "--template=", `--object-format=${objectFormat}`, root]);
-}
+import type { RestoreGit } from "./git-port.ts";
 
 /**
  * The packs of the chain, base first. A full bundle's pack is put in place with its stored index when there is one.
  * Gives the packs' names (`pack-SUM`), in the same order, of those points that have a bundle.
  */
-export async function fetchObjects(gitDir: string, store: Store, chain: readonly Manifest[], options: CallOptions = {}): Promise<string[]> {
+export async function fetchObjects(
+  git: RestoreGit,
+  gitDir: string,
+  store: Store,
+  chain: readonly Manifest[],
+  options: CallOptions = {},
+): Promise<string[]> {
   const packs: string[] = [];
   for (const manifest of chain) {
     const bundle = findArtifact(manifest, "bundle");
     if (bundle === undefined) continue;
     const pack = withoutHeader(await openArtifact(store, manifest, bundle, options), bundle.name);
     const index = findArtifact(manifest, "idx");
-    if (index === undefined) packs.push(await indexPack(gitDir, pack, options));
+    if (index === undefined) packs.push(await git.indexPack(gitDir, pack, manifest.base !== null, options));
     else packs.push(await placePack(gitDir, pack, await openArtifact(store, manifest, index, options)));
   }
   return packs;
-}
-
-/** The ids of a pack's objects. `pack`: as `fetchObjects` names it. */
-export async function listPack(gitDir: string, pack: string): Promise<Set<string>> {
-  const listing = await gitText(["--git-dir", gitDir, "show-index"], { input: createReadStream(join(gitDir, `objects/pack/${pack}.idx`)) });
-  return new Set([...listing.matchAll(/^\d+ ([0-9a-f]+)/gm)].map(([, oid = ""]) => oid));
 }
 
 export interface RefOutcome {
@@ -47,24 +41,22 @@ export interface RefOutcome {
 }
 
 /** The refs of the contents, as they were; no reflog is written. */
-export async function writeRefs(gitDir: string, contents: Contents, options: CallOptions = {}): Promise<RefOutcome> {
+export async function writeRefs(git: RestoreGit, gitDir: string, contents: Contents, options: CallOptions = {}): Promise<RefOutcome> {
   const refs = [...contents.refs.values()];
-  for (const { name } of refs) if (!isRefName(name)) throw new BackupError("hostile", `the point has a ref named ${JSON.stringify(name)}`);
+  for (const { name, symref } of refs) {
+    if (!isRefName(name)) throw new BackupError("hostile", `the point has a ref named ${JSON.stringify(name)}`);
+    if (symref !== undefined && !isRefName(symref)) throw new BackupError("hostile", `the point has a ref that points to ${JSON.stringify(symref)}`);
+  }
   const direct = refs.filter((ref) => ref.symref === undefined);
-  const found = await findObjects(
+  const found = await git.findObjects(
     gitDir,
     direct.map((ref) => ref.oid),
   );
-  const input = direct.filter((ref) => found.has(ref.oid)).map((ref) => `create ${ref.name}\0${ref.oid}\0`);
-  if (input.length > 0) {
-    const args = ["--git-dir", gitDir, "-c", "core.logAllRefUpdates=false", "update-ref", "-z", "--stdin"];
-    await git(args, { input: input.join(""), ...options });
-  }
-  for (const { name, symref } of refs) {
-    if (symref === undefined) continue;
-    if (!isRefName(symref)) throw new BackupError("hostile", `the point has a ref that points to ${JSON.stringify(symref)}`);
-    await git(["--git-dir", gitDir, "-c", "core.logAllRefUpdates=false", "symbolic-ref", name, symref], options);
-  }
+  await git.writeRefs(
+    gitDir,
+    refs.filter((ref) => ref.symref !== undefined || found.has(ref.oid)),
+    options,
+  );
   return { broken: direct.filter((ref) => !found.has(ref.oid)).map((ref) => ref.name) };
 }
 
@@ -74,22 +66,13 @@ export async function writeHead(gitDir: string, head: { readonly branch: string 
   if (text !== null) await writeFile(join(gitDir, "HEAD"), `${text}\n`);
 }
 
-/** Without processes; git itself checks the finer rules when the ref is written. */
+/** Without processes; git itself checks the finer rules when it writes the ref. */
 function isRefName(name: string): boolean {
   return (
     /^refs\/[^\s~^:?*[\\\p{Cc}]+$/u.test(name) &&
     !name.includes("..") &&
     !name.split("/").some((part) => part === "" || part.startsWith(".") || part.endsWith(".lock"))
   );
-}
-
-async function indexPack(gitDir: string, pack: AsyncIterable<Buffer>, options: CallOptions): Promise<string> {
-  const answer = await gitText(["--git-dir", gitDir, "index-pack", "--stdin", "--fix-thin"], { input: pack, ...options }).catch((error: unknown) => {
-    if (error instanceof BackupError && error.code === "git_failed")
-      throw new BackupError("damaged", `git cannot read a pack of the point: ${error.message}`, { cause: error });
-    throw error;
-  });
-  return `pack-${answer.trim().replace(/^(?:pack|keep)\s+/, "")}`;
 }
 
 async function placePack(gitDir: string, pack: AsyncIterable<Buffer>, index: AsyncIterable<Buffer>): Promise<string> {
@@ -109,10 +92,9 @@ async function writeStream(path: string, pieces: AsyncIterable<Buffer>): Promise
   await pipeline(pieces, createWriteStream(path, { mode: 0o444 }));
 }
 
-/** A pack's own sum, its last bytes, which is also its name. */
+/** A pack's own sum, its last bytes, which is also its name. The repository's configuration is still the one that we made. */
 async function trailer(path: string, gitDir: string): Promise<string> {
-  const format = (await gitText(["--git-dir", gitDir, "rev-parse", "--show-object-format"])).trim();
-  const size = format === "sha256" ? 32 : 20;
+  const size = /objectformat\s*=\s*sha256/i.test(readText(join(gitDir, "config"))) ? 32 : 20;
   const handle = await open(path);
   try {
     const buffer = Buffer.alloc(size);

@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { type Catalogue, chainOf, findPoint, nearestPoint, pointAt } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
-import { gitFind, gitText } from "../git/run.ts";
 import { readContents, readRecords } from "../points/catalogue.ts";
 import type { Store } from "../stores/store.ts";
-import { fetchObjects, initRepository, listPack, writeHead, writeRefs } from "./objects.ts";
+import type { FoundCommit, RestoreGit } from "./git-port.ts";
+import { limitsWithoutGit, noLimits } from "./limits.ts";
+import { fetchObjects, writeHead, writeRefs } from "./objects.ts";
 import { planCommit, planMoment, type RestorePlan } from "./plan.ts";
+import { gitProgram } from "./with-git.ts";
 
 export interface ResolveRequest {
   /** A commit, branch, tag, `HEAD~3`, a point's prefix, `latest`; undefined: the newest point. */
@@ -23,6 +25,8 @@ export interface ResolveRequest {
   readonly catalogue: Catalogue;
   /** The living repository, where there is one: it knows names that no point has yet. */
   readonly commonDir: string | undefined;
+  /** The git program when absent. */
+  readonly git?: RestoreGit;
   readonly signal?: AbortSignal;
 }
 
@@ -32,44 +36,40 @@ export interface Resolved {
   readonly explanation: string;
 }
 
-export async function resolve(request: ResolveRequest): Promise<Resolved> {
+export async function resolve(asked: ResolveRequest): Promise<Resolved> {
+  const request = { ...asked, git: asked.git ?? gitProgram };
   const { what, at, catalogue, paths } = request;
   const newest = catalogue.at(-1);
   if (newest === undefined) throw new BackupError("no_points", `the store ${request.store.name} holds no point yet`);
   if (at !== undefined) {
-    const moment = await parseMoment(at);
+    const moment = await parseMoment(at, request.git);
     const point = pointAt(moment, catalogue);
     if (point === undefined) {
       throw new BackupError("unknown_point", `there is no point at or before ${moment.toISOString()}; the first is ${catalogue[0]?.id}`);
     }
-    if (what === undefined) return momentOf(point, request, `the moment ${describe(point)}, ${distance(point, moment)}`);
+    if (what === undefined) return momentOf(point, request, `the moment ${describePoint(point)}, ${distance(point, moment)}`);
     return resolveCommit(request, what, point);
   }
-  if (what === undefined || what === "latest") return momentOf(newest, request, `the moment ${describe(newest)}, the newest point`);
+  if (what === undefined || what === "latest") return momentOf(newest, request, `the moment ${describePoint(newest)}, the newest point`);
   const point = looksLikePoint(what) ? findPoint(what, catalogue) : undefined;
   if (point !== undefined) {
     if (request.filesFrom !== undefined) throw new BackupError("usage", "--files-from goes with a commit: a point has its own files");
-    return { plan: planMoment(point, catalogue, paths), explanation: `the moment ${describe(point)}` };
+    return { plan: planMoment(point, catalogue, paths), explanation: `the moment ${describePoint(point)}` };
   }
   return resolveCommit(request, what, newest);
 }
 
-/** Reads a date as git does ("yesterday 18:00", "2 days ago", ISO), in the machine's time zone. */
-export async function parseMoment(text: string): Promise<Date> {
-  // git takes any word for "now"; a date has a digit or one of its few words.
-  const isDate =
-    /\d/.test(text) ||
-    /\b(now|today|yesterday|noon|midnight|tea|never|last|ago|(mon|tues|wednes|thurs|fri|satur|sun)day|one|two|three)\b/i.test(text);
+type Request = ResolveRequest & { readonly git: RestoreGit };
+
+/** Reads a date as git does ("yesterday 18:00", "2 days ago", ISO), in the machine's time zone; without git fewer forms. Throws `usage`. */
+export async function parseMoment(text: string, git: RestoreGit = gitProgram): Promise<Date> {
   const exact = /^\d{4}-\d\d-\d\dT/.test(text) ? Date.parse(text) : Number.NaN;
   if (!Number.isNaN(exact)) return new Date(exact);
-  const output = isDate && !text.startsWith("-") ? await gitText(["rev-parse", `--since=${text}`]) : "";
-  const seconds = /--max-age=(\d+)/.exec(output)?.[1];
-  if (seconds === undefined) {
-    throw new BackupError("usage", `${JSON.stringify(text)} is not a date`, {
-      hint: 'for example: --at "yesterday 18:00", --at "2 hours ago", --at 2026-11-21T14:30',
-    });
-  }
-  return new Date(Number(seconds) * 1000);
+  const date = await git.parseDate(text);
+  if (date !== undefined) return date;
+  throw new BackupError("usage", `${JSON.stringify(text)} is not a date${git.isProgram ? "" : " that can be read without git"}`, {
+    hint: 'for example: --at "yesterday 18:00", --at "2 hours ago", --at 2026-11-21T14:30',
+  });
 }
 
 function momentOf(point: Manifest, { catalogue, paths, filesFrom }: ResolveRequest, explanation: string): Resolved {
@@ -77,10 +77,10 @@ function momentOf(point: Manifest, { catalogue, paths, filesFrom }: ResolveReque
   return { plan: planMoment(point, catalogue, paths), explanation };
 }
 
-async function resolveCommit(request: ResolveRequest, what: string, asOf: Manifest): Promise<Resolved> {
-  const { catalogue, commonDir, paths, at } = request;
+async function resolveCommit(request: Request, what: string, asOf: Manifest): Promise<Resolved> {
+  const { catalogue, commonDir, paths, at, git } = request;
   await using scratch = await Scratch.create(request);
-  const living = commonDir === undefined || at !== undefined ? undefined : await findCommit(commonDir, what);
+  const living = commonDir === undefined || at !== undefined ? undefined : await git.findCommit(commonDir, what);
   const known = await scratch.find(living?.oid ?? what, asOf, living === undefined);
   if (known === undefined) {
     if (living !== undefined) {
@@ -90,7 +90,7 @@ async function resolveCommit(request: ResolveRequest, what: string, asOf: Manife
     }
     throw new BackupError("unknown_revision", `nothing in the repository or in the store ${request.store.name} is called ${what}`);
   }
-  const committed = await commitTime(known.gitDir, known.oid);
+  const committed = await git.readCommitTime(known.gitDir, known.oid);
   const { files, words } = await filesFor(request, known.oid, committed, at === undefined ? undefined : asOf);
   const plan = planCommit({ oid: known.oid, branch: living?.branch ?? known.branch, files, objects: known.point }, catalogue, paths);
   return { plan, explanation: `commit ${known.oid.slice(0, 12)} of ${committed.toISOString()}; ${words}` };
@@ -108,20 +108,27 @@ async function filesFor(
   if (filesFrom !== undefined) {
     const point = findPoint(filesFrom, catalogue);
     if (point === undefined) throw new BackupError("unknown_point", `there is no point ${filesFrom}`);
-    return { files: point, words: `untracked files of point ${describe(point)}, as asked` };
+    return { files: point, words: `untracked files of point ${describePoint(point)}, as asked` };
   }
-  if (asked !== undefined) return { files: asked, words: `untracked files of point ${describe(asked)}, ${distance(asked, committed)} the commit` };
+  if (asked !== undefined)
+    return { files: asked, words: `untracked files of point ${describePoint(asked)}, ${distance(asked, committed)} the commit` };
   const nearest = nearestPoint(committed, catalogue);
   const first = catalogue[0];
   if (nearest === undefined || first === undefined) return { files: undefined, words: "no untracked state is known" };
   const atHead = await pointAtHead(request, oid, nearest);
   if (atHead !== undefined)
-    return { files: atHead, words: `untracked files of point ${describe(atHead)}, when HEAD was at it, ${distance(atHead, committed)} the commit` };
+    return {
+      files: atHead,
+      words: `untracked files of point ${describePoint(atHead)}, when HEAD was at it, ${distance(atHead, committed)} the commit`,
+    };
   // A commit's time is that of its whole second.
   if (committed.getTime() + 999 < Date.parse(first.createdAt)) {
-    return { files: undefined, words: `no untracked state is known: it is older than the first point (${describe(first)})` };
+    return { files: undefined, words: `no untracked state is known: it is older than the first point (${describePoint(first)})` };
   }
-  return { files: nearest, words: `untracked files of point ${describe(nearest)}, the nearest in time: ${distance(nearest, committed)} the commit` };
+  return {
+    files: nearest,
+    words: `untracked files of point ${describePoint(nearest)}, the nearest in time: ${distance(nearest, committed)} the commit`,
+  };
 }
 
 /** The first point whose main HEAD was at the commit; looked for around the nearest in time, and at the first point. */
@@ -138,40 +145,16 @@ async function pointAtHead({ store, catalogue, signal }: ResolveRequest, oid: st
 
 const headSearch = 3;
 
-interface FoundCommit {
-  readonly oid: string;
-  readonly branch: string | undefined;
-}
-
-async function findCommit(gitDir: string, what: string): Promise<FoundCommit | undefined> {
-  if (what.startsWith("-")) throw new BackupError("usage", `${what} is not a revision`);
-  const oid = await gitFind(["--git-dir", gitDir, "rev-parse", "--verify", "--quiet", "--end-of-options", `${what}^{commit}`]).catch(() => undefined);
-  if (oid === undefined) {
-    const candidates = await gitFind(["--git-dir", gitDir, "rev-parse", `--disambiguate=${what}`]).catch(() => undefined);
-    const count = /^[0-9a-f]{4,}$/.test(what) ? (candidates ?? "").split("\n").filter((line) => line !== "").length : 0;
-    if (count > 1) throw new BackupError("ambiguous", `${what} fits ${count} objects`, { hint: "give more characters of the commit" });
-    return undefined;
-  }
-  const name = await gitFind(["--git-dir", gitDir, "rev-parse", "--symbolic-full-name", "--verify", "--quiet", "--end-of-options", what]).catch(
-    () => undefined,
-  );
-  return { oid, branch: name?.startsWith("refs/heads/") === true ? name : undefined };
-}
-
-async function commitTime(gitDir: string, oid: string): Promise<Date> {
-  return new Date(Number(await gitText(["--git-dir", gitDir, "show", "-s", "--format=%ct", oid])) * 1000);
-}
-
 /** Temporary repositories with the objects of a point, to find names and commits in. */
 class Scratch {
-  readonly #request: ResolveRequest;
+  readonly #request: Request;
   readonly #folder: string;
 
-  static async create(request: ResolveRequest): Promise<Scratch> {
+  static async create(request: Request): Promise<Scratch> {
     return new Scratch(request, await mkdtemp(join(tmpdir(), "holdfast-resolve-")));
   }
 
-  private constructor(request: ResolveRequest, folder: string) {
+  private constructor(request: Request, folder: string) {
     this.#request = request;
     this.#folder = folder;
   }
@@ -184,7 +167,7 @@ class Scratch {
     const candidates = [asOf, ...[...newestOfFull.values()].reverse().filter((manifest) => manifest !== asOf)];
     for (const point of candidates) {
       const gitDir = await this.#open(point);
-      const found = await findCommit(gitDir, what);
+      const found = await this.#request.git.findCommit(gitDir, what);
       if (found !== undefined) return { ...found, branch: isName ? found.branch : undefined, point, gitDir };
       // A name means what it meant then; only an object id is worth looking for in older points.
       if (isName && !/^[0-9a-f]{4,64}$/.test(what)) return undefined;
@@ -201,30 +184,37 @@ class Scratch {
    * Looks into the packs of those earlier ones, each read once; the point is the first whose own pack has the commit.
    */
   async #findBeside(what: string, newest: Manifest, upTo: Catalogue): Promise<(FoundCommit & { point: Manifest; gitDir: string }) | undefined> {
-    const { store, catalogue, signal } = this.#request;
+    const { store, catalogue, git, signal } = this.#request;
     const gitDir = join(this.#folder, newest.id);
     const known = new Set(chainOf(newest, catalogue));
     const others = upTo.filter((manifest) => manifest.full === newest.full && !known.has(manifest));
     const packs = new Map<Manifest, string>();
     for (const point of others) {
-      const [pack] = await fetchObjects(gitDir, store, [point], signal === undefined ? {} : { signal });
+      const [pack] = await fetchObjects(git, gitDir, store, [point], signal === undefined ? {} : { signal });
       if (pack !== undefined) packs.set(point, pack);
     }
-    const found = packs.size === 0 ? undefined : await findCommit(gitDir, what);
+    const found = packs.size === 0 ? undefined : await git.findCommit(gitDir, what);
     if (found === undefined) return undefined;
-    for (const [point, pack] of packs) if ((await listPack(gitDir, pack)).has(found.oid)) return { oid: found.oid, branch: undefined, point, gitDir };
+    for (const [point, pack] of packs)
+      if ((await git.listPack(gitDir, pack)).has(found.oid)) return { oid: found.oid, branch: undefined, point, gitDir };
     return undefined;
   }
 
   async #open(point: Manifest): Promise<string> {
-    const { store, catalogue, signal } = this.#request;
+    const { store, catalogue, git, signal } = this.#request;
     const options = signal === undefined ? {} : { signal };
     const chain = chainOf(point, catalogue);
     const contents = await readContents(store, chain, options);
     const gitDir = join(this.#folder, point.id);
-    await initRepository(gitDir, true, contents.header.objectFormat);
-    await fetchObjects(gitDir, store, chain, options);
-    await writeRefs(gitDir, contents, options);
+    const { objectFormat } = contents.header;
+    const { history } = git.isProgram ? noLimits : limitsWithoutGit({ result: "commit", objects: chain }, objectFormat, process.availableMemory());
+    if (history !== undefined)
+      throw new BackupError("git_missing", `a commit cannot be looked for: ${history}`, {
+        hint: "install git 2.31 or newer, or name a point: restore-from-git --list",
+      });
+    await git.initRepository(gitDir, true, objectFormat);
+    await fetchObjects(git, gitDir, store, chain, options);
+    await writeRefs(git, gitDir, contents, options);
     const main = contents.worktrees.find((worktree) => worktree.name === "");
     if (main !== undefined) await writeHead(gitDir, main);
     return gitDir;
@@ -235,16 +225,17 @@ class Scratch {
   }
 }
 
-function looksLikePoint(what: string): boolean {
+/** Ids begin with the day. Four to seven digits may be a commit, too. */
+export function looksLikePoint(what: string): boolean {
   return /^\d{8}(?:T[0-9TZa-f-]*)?$/.test(what) || /^\d{4,7}$/.test(what);
 }
 
-function describe(point: Manifest): string {
+export function describePoint(point: Manifest): string {
   return `${point.id} (${point.kind})`;
 }
 
 /** "3 minutes after", "2 days before": from the moment to the point. */
-function distance(point: Manifest, moment: Date): string {
+export function distance(point: Manifest, moment: Date): string {
   const seconds = Math.round((Date.parse(point.createdAt) - moment.getTime()) / 1000);
   const size = Math.abs(seconds);
   const [unit, name] = size < 90 ? [1, "second"] : size < 5400 ? [60, "minute"] : size < 129600 ? [3600, "hour"] : [86400, "day"];

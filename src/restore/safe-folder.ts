@@ -21,10 +21,12 @@ import { encodePath, parentOf, pathBytes } from "../core/paths.ts";
 export class SafeFolder {
   readonly root: string;
   readonly #checked = new Set<string>([""]);
+  readonly #folderMode: number;
 
-  /** `root` must exist and be ours. */
-  constructor(root: string) {
+  /** `root` must exist and be ours. New folders are ours alone, until they get the mode that was captured; or as `folderMode` says. */
+  constructor(root: string, folderMode = 0o700) {
     this.root = root;
+    this.#folderMode = folderMode;
   }
 
   /** The path to hand to the file system. Throws `hostile` when a part of it above the last is not a real folder. */
@@ -39,7 +41,7 @@ export class SafeFolder {
     this.folder(parentOf(path));
     const full = encodePath(`${this.root}/${path}`);
     const stat = lstatSync(full, { throwIfNoEntry: false });
-    if (stat === undefined) mkdirSync(full, { mode: 0o700 });
+    if (stat === undefined) mkdirSync(full, { mode: this.#folderMode });
     else if (!stat.isDirectory())
       throw new BackupError("hostile", `${JSON.stringify(path)} should be a folder and is not: nothing is written through it`);
     this.#checked.add(path);

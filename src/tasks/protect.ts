@@ -10,10 +10,12 @@ import { parseStoreUrl } from "../core/store-url.ts";
 import type { Repository } from "../git/repository.ts";
 import { gitFind } from "../git/run.ts";
 import { type InstallResult, installHooks } from "../hooks/install.ts";
+import { findIdentity } from "../points/identity.ts";
 import type { RestoreResult } from "../restore/restore.ts";
 import { writeConfigFile } from "../setup/config-file.ts";
 import { programFile, readPackageFile } from "../setup/package-files.ts";
 import { findRepositoryId } from "../state/repository-id.ts";
+import { FolderStore } from "../stores/folder.ts";
 import { makePointNow } from "./point.ts";
 import { findRestore, proveRestore } from "./restore.ts";
 
@@ -22,6 +24,8 @@ export interface ProtectWish {
   readonly stores: readonly string[];
   readonly mirrors: readonly string[];
   readonly hooks: boolean;
+  /** The folder that points are written to first, in place of the one in the settings: that one stayed with another machine. */
+  readonly primary?: string;
 }
 
 export interface ProtectResult {
@@ -35,14 +39,26 @@ export interface ProtectResult {
 }
 
 /** The settings that `protect` would write: what is there already, and what was asked for. Pure but for the proposal. */
-export function planSettings(app: App, { stores, mirrors }: ProtectWish): Config {
-  const known = app.config.stores;
+export function planSettings(app: App, { stores, mirrors, primary }: ProtectWish): Config {
+  const known = primary === undefined ? app.config.stores : withPrimary(app.config.stores, primary);
   const added = stores.filter((url) => !known.some((store) => store.url === url));
   const hasFolder = [...known.map(({ url }) => url), ...stores].some((url) => parseStoreUrl(url).kind === "folder");
   const all: StoreConfig[] = hasFolder ? [...known] : [{ name: "local", url: proposedStore(app) }, ...known];
   const newMirrors = [...new Set(mirrors)].filter((remote) => !app.config.mirrors.some((mirror) => mirror.remote === remote));
   for (const url of added) all.push({ name: freeName(url, all), url });
   return { ...app.config, stores: all, mirrors: [...app.config.mirrors, ...newMirrors.map(mirrorOf)] };
+}
+
+/** The first folder becomes this one; where another store was at it already, that one's entry goes. */
+function withPrimary(stores: readonly StoreConfig[], primary: string): StoreConfig[] {
+  if (parseStoreUrl(primary).kind !== "folder")
+    throw new BackupError("usage", `the primary store is a folder, ${primary} is none`, {
+      hint: "--primary /path/to/folder; others: holdfast store add",
+    });
+  const rest = stores.filter(({ url }) => url !== primary);
+  const first = rest.find(({ url }) => parseStoreUrl(url).kind === "folder");
+  const others = rest.filter((store) => store !== first);
+  return [{ name: first?.name ?? freeName(primary, others), url: primary }, ...others];
 }
 
 /**
@@ -82,6 +98,17 @@ export async function protect(app: App, wish: ProtectWish, options: { signal: Ab
   const found = await findRestore(ready, { what: made.manifest.id, at: undefined, filesFrom: undefined, paths: [], from: undefined }, options.signal);
   const proof = await proveRestore(ready.name, found, options);
   return { store: primary.path, configFile: ready.configFile.path, hooks, point: made.manifest, problems: made.problems, proof };
+}
+
+/**
+ * The primary store that `config` names, where this repository had it before and it is not there: a disk that is not mounted, or
+ * gone. `protect` begins a new one in its place.
+ */
+export async function findLostPrimary(app: App, config: Config): Promise<string | undefined> {
+  const primary = folderStores({ ...app, config })[0];
+  const isKnown = primary !== undefined && folderStores(app).some(({ path }) => path === primary.path);
+  if (!isKnown || findRepositoryId(app.state) === undefined) return undefined;
+  return (await findIdentity(new FolderStore(primary.name, primary.path))) === undefined ? primary.path : undefined;
 }
 
 /** Installs the hooks with this very runtime and program. `everyRef`: reference-transaction too; undefined: as it is. */

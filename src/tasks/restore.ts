@@ -4,15 +4,23 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { App } from "../app.ts";
+import { findStore } from "../app-stores.ts";
+import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
-import type { DamagedPoint } from "../points/catalogue.ts";
+import type { PointSignature } from "../keys/signers.ts";
+import { type DamagedPoint, readContents } from "../points/catalogue.ts";
+import { readIdentity } from "../points/identity.ts";
+import type { RestoreGit } from "../restore/git-port.ts";
 import { executeInPlace, type InPlacePlan, makeStaging, planInPlace } from "../restore/in-place.ts";
+import type { Limits } from "../restore/limits.ts";
+import type { RestorePlan } from "../restore/plan.ts";
 import { type Resolved, resolve } from "../restore/resolve.ts";
+import { resolvePoint } from "../restore/resolve-point.ts";
 import { type RestoreResult, restore } from "../restore/restore.ts";
 import type { Store } from "../stores/store.ts";
 import { readPoints, throwIfDamaged } from "./points.ts";
-import { type ChainSignature, judgeChain, type NamedSigner } from "./signers.ts";
+import { type ChainSignature, judgeChain, meetNew, type NamedSigner, readTrust } from "./signers.ts";
 
 export interface RestoreWish {
   readonly what: string | undefined;
@@ -21,25 +29,57 @@ export interface RestoreWish {
   readonly paths: readonly string[];
   /** A store by name or URL; the primary when undefined. */
   readonly from: string | undefined;
+  /** The git program when absent. */
+  readonly git?: RestoreGit;
 }
 
 export interface FoundRestore extends Resolved {
   readonly store: Store;
+  /** What was read on the way: all points of the store, or those that are restored. */
   readonly points: readonly Manifest[];
-  /** What the listing of the store showed to be damaged, asked for or not. */
+  /** What was seen to be damaged, asked for or not. */
   readonly damaged: readonly DamagedPoint[];
   /** Of every point that is read. */
   readonly signature: ChainSignature;
   readonly newSigners: readonly NamedSigner[];
+  readonly git?: RestoreGit;
 }
 
 export async function findRestore(app: App, wish: RestoreWish, signal: AbortSignal): Promise<FoundRestore> {
-  const { points, damaged, store, judge, newSigners } = await readPoints(app, wish.from);
-  const { what } = wish;
+  const { what, from, git } = wish;
+  const by = git === undefined ? {} : { git };
+  if (from !== undefined) {
+    // Another store may be far away: only what is asked for is read.
+    const store = await findStore(app, from);
+    await readIdentity(store);
+    const resolved = await resolvePoint({ ...wish, store, signal });
+    if (resolved !== undefined) {
+      const newSigners = await meetNew(app, store);
+      return { ...resolved, store, points: resolved.chain, signature: judgePlan(resolved.plan, readTrust(app)), newSigners, ...by };
+    }
+  }
+  const { points, damaged, store, judge, newSigners } = await readPoints(app, from);
   if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) throwIfDamaged(what, damaged);
-  const resolved = await resolve({ ...wish, store, catalogue: points, commonDir: app.repository.commonDir, signal });
-  const { chain, objects } = resolved.plan;
-  return { ...resolved, store, points, damaged, signature: judgeChain([...objects, ...chain], judge), newSigners };
+  // Without git the living repository is not looked into: its objects may lie in ways that only git reads.
+  const commonDir = git?.isProgram === false ? undefined : app.repository.commonDir;
+  const resolved = await resolve({ ...wish, store, catalogue: points, commonDir, signal });
+  return { ...resolved, store, points, damaged, signature: judgePlan(resolved.plan, judge), newSigners, ...by };
+}
+
+/** Of everything that the restore will read. */
+export function judgePlan({ objects, chain }: RestorePlan, judge: (manifest: Manifest) => PointSignature): ChainSignature {
+  return judgeChain([...objects, ...chain], judge);
+}
+
+/** What is in the point that the restore takes its files from. */
+export function readFoundContents({ plan, store }: FoundRestore, signal: AbortSignal): Promise<Contents> {
+  return readContents(store, plan.chain, { signal });
+}
+
+export interface RestoreOptions {
+  readonly signal: AbortSignal;
+  readonly onLimits?: (limits: Limits) => void;
+  readonly onProgress?: (step: string) => void;
 }
 
 /** A new folder for a restore that was given none. */
@@ -47,20 +87,13 @@ export function temporaryTarget(name: string, point: Manifest): string {
   return mkdtempSync(join(tmpdir(), `${name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}-${point.id.slice(0, 16)}-`));
 }
 
-export async function restoreTo(
-  found: FoundRestore,
-  target: string,
-  options: { onProgress?: (step: string) => void; signal: AbortSignal },
-): Promise<RestoreResult> {
-  return restore({ plan: found.plan, store: found.store, target, ...options });
+export async function restoreTo(found: FoundRestore, target: string, options: RestoreOptions): Promise<RestoreResult> {
+  const { plan, store, git } = found;
+  return restore({ plan, store, target, ...(git === undefined ? {} : { git }), ...options });
 }
 
 /** Restores into a temporary folder, compares, and removes it. */
-export async function proveRestore(
-  name: string,
-  found: FoundRestore,
-  options: { onProgress?: (step: string) => void; signal: AbortSignal },
-): Promise<RestoreResult> {
+export async function proveRestore(name: string, found: FoundRestore, options: RestoreOptions): Promise<RestoreResult> {
   const target = temporaryTarget(name, found.plan.point);
   try {
     return await restoreTo(found, target, options);

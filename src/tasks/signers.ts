@@ -77,11 +77,15 @@ export function refuseBadSignature(signature: ChainSignature): void {
  */
 export function meetStore({ state }: Pick<App, "state">, store: Pick<Store, "name" | "url">, points: readonly Manifest[]): NamedSigner[] {
   if (hasMet({ state }, store)) return [];
-  const signers = [...signersOf(points).values()];
-  const added = addSigners(state.signers, signers, `first use of the store ${store.name}, ${now().toISOString()}`);
+  const added = takeSigners({ state }, points, `first use of the store ${store.name}`);
   mkdirSync(dirname(state.metStores), { recursive: true });
   appendFileSync(state.metStores, `${withoutCredentials(store.url)}\n`);
-  return added.map(named);
+  return added;
+}
+
+/** From now on whoever signed these points is trusted; gives those that are new here. `why` stands beside them in the list. */
+export function takeSigners({ state }: Pick<App, "state">, points: readonly Manifest[], why: string): NamedSigner[] {
+  return addSigners(state.signers, [...signersOf(points).values()], `${why}, ${now().toISOString()}`).map(named);
 }
 
 /** The same, where the points are not at hand: they are read where the store is new. */

@@ -6,6 +6,7 @@ import { rmSync } from "node:fs";
 import { expect } from "vitest";
 import type { PointRequest } from "../../src/capture/make-point.ts";
 import type { Problem } from "../../src/core/contents.ts";
+import { withoutGit } from "../../src/restore/without-git.ts";
 import { type MadePoint, type ProtectedRepository, protect } from "./protected.ts";
 import { allObjects, missingFrom, type RepositoryState, repositoryState, type StateOptions } from "./repository-state.ts";
 
@@ -14,6 +15,8 @@ export interface JourneyOptions extends StateOptions {
   readonly problems?: readonly Problem["code"][];
   /** Where damage makes the objects of a restore fewer. */
   readonly ignoreObjects?: boolean;
+  /** Restores without the git program. */
+  readonly isWithoutGit?: boolean;
 }
 
 export interface Journey extends Disposable {
@@ -48,7 +51,7 @@ export async function journey(root: string, options: JourneyOptions = {}): Promi
     },
     async verify(...names) {
       for (const { name, id, state, objects } of marks.filter((mark) => names.length === 0 || names.includes(mark.name))) {
-        const { target } = await safe.restore(id);
+        const { target } = await safe.restore(id, options.isWithoutGit === true ? { git: withoutGit(), commonDir: undefined } : {});
         expect(repositoryState(target, options), name).toEqual(state);
         expect(missingFrom(allObjects(target), objects), `objects of ${name}`).toEqual([]);
         rmSync(target, { recursive: true, force: true });

@@ -97,7 +97,8 @@ async function protectInto(root: string, dir: TempDir, storeFolder: string): Pro
       const request: ResolveRequest = { what, at: undefined, filesFrom: undefined, paths: [], store, catalogue: await points(), commonDir, ...wish };
       const { plan, explanation } = await resolve(request);
       restores += 1;
-      const result = await restore({ plan, store, target: join(dir.path, `restored-${restores}`) });
+      const { git } = request;
+      const result = await restore({ plan, store, target: join(dir.path, `restored-${restores}`), ...(git === undefined ? {} : { git }) });
       const differences = result.comparison.differences.map(({ path, what: how }) => `${path} ${how}`);
       if (differences.length > 0) throw new Error(`restored otherwise than captured: ${differences.slice(0, 10).join(", ")}`);
       return { ...result, explanation };

@@ -1,7 +1,7 @@
 import { createInterface } from "node:readline/promises";
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
-import { type ProtectWish, planSettings, protect, refuseForeignSettings } from "../../tasks/protect.ts";
+import { findLostPrimary, type ProtectWish, planSettings, protect, refuseForeignSettings } from "../../tasks/protect.ts";
 import { readStatus } from "../../tasks/status.ts";
 import { syncAll } from "../../tasks/sync.ts";
 import { describePoint, reportProblems } from "./backup.ts";
@@ -12,6 +12,7 @@ import { count } from "./words.ts";
 interface InitOptions {
   readonly yes?: boolean;
   readonly store: readonly string[];
+  readonly primary?: string;
   readonly mirror: readonly string[];
   readonly hooks: boolean;
   readonly trustConfig?: boolean;
@@ -20,7 +21,13 @@ interface InitOptions {
 export async function init({ cwd, output, signal }: CommandContext, options: InitOptions): Promise<number> {
   const app = await openApp(cwd);
   if (options.trustConfig !== true) await refuseForeignSettings(app);
-  const wish: ProtectWish = { stores: options.store, mirrors: options.mirror, hooks: options.hooks };
+  const { primary } = options;
+  const wish: ProtectWish = {
+    stores: options.store,
+    mirrors: options.mirror,
+    hooks: options.hooks,
+    ...(primary === undefined ? {} : { primary }),
+  };
   const plan = planSettings(app, wish);
   output.line(`Protecting ${app.name}.`);
   output.line(`  store    ${plan.stores.map(({ url }) => url).join("\n           ")}`);
@@ -28,6 +35,9 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
     output.line(`  mirrors  ${plan.mirrors.map(({ remote, mode }) => (mode === "branches-and-tags" ? remote : `${remote} (${mode})`)).join(", ")}`);
   output.line(`  hooks    ${options.hooks ? "after commit, merge, rewrite, checkout, am; before push" : "none"}`);
   output.line(`  settings ${app.configFile.path} (not committed)`);
+  const lost = await findLostPrimary(app, plan);
+  if (lost !== undefined)
+    output.warn(`there is no store at ${lost} any more, or not yet: a new one is begun there. If its disk is not mounted, stop here`);
   if (options.yes !== true) await askToGoOn();
   const result = await protect(app, wish, { signal, onStep: (step) => output.progress(`${step} …`) });
   output.line(describePoint(result.point));

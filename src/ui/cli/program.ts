@@ -35,6 +35,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
   add("init", "protect this repository: store, hooks, first point, and a restore to prove it")
     .option("-y, --yes", "do not ask")
     .option("--store <url>", "where points are kept: a folder first, then copies (repeatable)", collect, [])
+    .option("--primary <folder>", "where points go first, in place of the folder in the settings")
     .option("--mirror <remote>", "a git remote that gets all branches and tags (repeatable)", collect, [])
     .option("--no-hooks", "install no hooks")
     .option("--trust-config", "take the stores and mirrors of a backup.yaml that came with the repository")
@@ -64,7 +65,11 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     run(async () => (await import("./restore.ts")).restore),
   );
 
-  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder")
+  add("recover <store> <dir> [point]", "on a machine that has nothing: the newest moment of a store, or another, into a folder")
+    .option("--at <time>", 'as it was then: "yesterday 18:00", "2 hours ago", 2026-11-21T14:30')
+    .option("--hooks", "install the hooks again and make a point, where the primary store is here")
+    .option("--primary <folder>", "where points go first on this machine, in place of the folder in the settings; makes a point")
+    .option("--no-git", "do without the git program, as on a machine that has none")
     .option("--force", "restore a point whose signature does not hold")
     .action(run(async () => (await import("./recover.ts")).recover));
 
@@ -148,6 +153,7 @@ function restoreOptions(command: Command): Command {
     .option("--verify-only", "restore into a temporary folder, compare, and remove it")
     .option("--list", "list the points, or the files of the one asked for")
     .option("--lost", "list commits that no branch, tag or stash reaches any more, and how to bring them back")
+    .option("--no-git", "do without the git program, as on a machine that has none")
     .option("--force", "do not ask for RESTORE to be typed (for scripts), and restore a point whose signature does not hold");
 }
 

@@ -1,58 +1,113 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
-import { openBareStore } from "../../app-stores.ts";
-import { BackupError } from "../../core/errors.ts";
-import { readCatalogue } from "../../points/catalogue.ts";
-import { readIdentity } from "../../points/identity.ts";
-import { resolve } from "../../restore/resolve.ts";
-import { stateDirOf, stateLayout } from "../../state/layout.ts";
-import { rememberRepositoryId } from "../../state/repository-id.ts";
-import { restoreTo } from "../../tasks/restore.ts";
-import { judgeChain, meetStore, readTrust } from "../../tasks/signers.ts";
+import type { App } from "../../app.ts";
+import { BackupError, exitCodes } from "../../core/errors.ts";
+import { shellWord } from "../../core/words.ts";
+import { chooseGit, openToRestore } from "../../tasks/git-choice.ts";
+import { protect } from "../../tasks/protect.ts";
+import { type Footing, findRecovery, readFooting, recoverTo } from "../../tasks/recover.ts";
+import { takeSigners } from "../../tasks/signers.ts";
+import { describePoint } from "./backup.ts";
 import type { CommandContext } from "./context.ts";
-import { report } from "./restore.ts";
+import { sayIfMissing, sayLimits, tellRestore } from "./restore.ts";
 import { tellNewSigners, tellSignature } from "./signatures.ts";
+import { count } from "./words.ts";
 
-/** The newest moment of a store, without a repository around: store and folder are all that is needed. */
-export async function recover({ cwd, output, signal }: CommandContext, options: { readonly force?: boolean }, url = "", dir = ""): Promise<number> {
-  const scratch = mkdtempSync(join(tmpdir(), "holdfast-recover-"));
-  try {
-    const store = await openBareStore(url, scratch);
-    const identity = await readIdentity(store);
-    const { points, damaged } = await readCatalogue(store);
-    for (const { error } of damaged) output.warn(error.message);
-    if (points.length === 0) throw new BackupError("no_points", `the store ${url} holds no point`, { hint: "look for another copy" });
-    output.note(`Store of ${identity.name}: ${points.length} points.`);
-    const startedAt = performance.now();
-    const resolved = await resolve({
-      what: undefined,
-      at: undefined,
-      filesFrom: undefined,
-      paths: [],
-      store,
-      catalogue: points,
-      commonDir: undefined,
-      signal,
+interface RecoverOptions {
+  readonly at?: string;
+  readonly hooks?: boolean;
+  readonly primary?: string;
+  /** False: --no-git. */
+  readonly git?: boolean;
+  readonly force?: boolean;
+}
+
+/** A moment of a store, without a repository around: store and folder are all that is needed. */
+export async function recover(context: CommandContext, options: RecoverOptions, url = "", dir = "", what?: string): Promise<number> {
+  const { cwd, output, signal } = context;
+  const choice = await chooseGit(options.git === false);
+  sayIfMissing(choice, output);
+  const isProtecting = options.hooks === true || options.primary !== undefined;
+  if (isProtecting && !choice.git.isProgram) {
+    throw new BackupError("usage", "--hooks and --primary need git: hooks are what git runs, and points are made with it", {
+      hint: "recover without them; once there is git, in the folder: holdfast init --yes",
     });
-    const judge = readTrust({ environment: process.env, state: stateLayout(stateDirOf(scratch)) });
-    const signature = judgeChain([...resolved.plan.objects, ...resolved.plan.chain], judge);
-    // Nothing here could know the key: what a person noted tells.
-    if (signature.status === "unknown_signer") output.note(`Signed with the key ${signature.fingerprint}: is it the one that you noted?`);
-    else tellSignature(signature, output, options.force === true);
-    const found = { ...resolved, store, points, damaged, signature, newSigners: [] };
-    const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), {
-      signal,
-      onProgress: (step) => output.progress(`restoring: ${step} …`),
-    });
-    // The recovered repository goes on with its stores: they know it by this id.
-    if (result.comparison.differences.length === 0) {
-      const state = stateLayout(stateDirOf(result.gitDir));
-      rememberRepositoryId(state, identity.repository);
-      tellNewSigners(meetStore({ state }, store, points), url, output);
-    }
-    return report(result, found, { output, startedAt, where: result.target });
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
+  }
+  await using recovery = await findRecovery({ url, what, at: options.at, git: choice.git }, signal);
+  const { found, identity } = recovery;
+  for (const { error } of found.damaged) output.warn(error.message);
+  output.note(`Store of ${identity.name}: ${found.explanation}.`);
+  const { signature } = found;
+  // Nothing here could know the key: what a person noted tells.
+  if (signature.status === "unknown_signer") output.note(`Signed with the key ${signature.fingerprint}: is it the one that you noted?`);
+  else tellSignature(signature, output, options.force === true);
+  const startedAt = performance.now();
+  const target = isAbsolute(dir) ? dir : join(cwd, dir);
+  const result = await recoverTo(recovery, target, {
+    signal,
+    onLimits: (limits) => sayLimits(limits, output),
+    onProgress: (step) => output.progress(`restoring: ${step} …`),
+  });
+  const { code, document } = tellRestore(result, found, { output, startedAt, where: result.target });
+  if (code !== exitCodes.done) {
+    output.json(document);
+    return code;
+  }
+  const app = await openToRestore(result.target, choice);
+  tellNewSigners(takeSigners(app, found.plan.chain, `recovered from ${found.store.name}`), url, output);
+  const footing = await readFooting(app, identity);
+  const isReady = footing.status === "ready" || options.primary !== undefined;
+  if (!isProtecting || !isReady) {
+    for (const line of nextSteps(footing, result.target, url)) output.line(line);
+    output.json({ ...document, footing, protected: null });
+    return isProtecting ? exitCodes.partial : exitCodes.done;
+  }
+  const made = await goOn(app, options, context);
+  output.json({ ...document, footing, protected: made });
+  return exitCodes.done;
+}
+
+/** Hooks, settings and a first point, restored once to prove it. Throws `mismatch` where that differs. */
+async function goOn(
+  app: App,
+  { hooks = false, primary }: RecoverOptions,
+  { output, signal }: CommandContext,
+): Promise<{ store: string; point: string }> {
+  const wish = { stores: [], mirrors: [], hooks, ...(primary === undefined ? {} : { primary }) };
+  const { point, proof, store } = await protect(app, wish, { signal, onStep: (step) => output.progress(`${step} …`) });
+  output.line(describePoint(point));
+  const { length } = proof.comparison.differences;
+  if (length > 0) throw new BackupError("mismatch", `the first point here does not restore as it was captured: ${count(length, "difference")}`);
+  output.line(`Protected again: points go into ${store}${hooks ? ", and the hooks are installed" : ". No hooks yet: holdfast hooks install"}.`);
+  output.line("Copies and mirrors of the settings: holdfast status");
+  return { store, point: point.id };
+}
+
+/** What is protected now and what is not, in plain words, with what to type. */
+function nextSteps(footing: Footing, target: string, url: string): string[] {
+  const there = `cd ${shellWord(target)}`;
+  const unprotected = "Not protected yet: no hooks are installed here, and no new points are made.";
+  switch (footing.status) {
+    case "ready":
+      return [`The settings came back, and their primary store is here: ${footing.primary}`, unprotected, `  ${there} && holdfast init --yes`];
+    case "no_settings":
+      return ["The point holds no settings that name a store.", unprotected, `  ${there} && holdfast init --yes --store FOLDER`];
+    case "primary_absent":
+      return [
+        `The settings came back. Their primary store is not on this machine: ${footing.primary}`,
+        unprotected,
+        "  if its disk is only not mounted, mount it first, then:",
+        `    ${there} && holdfast init --yes`,
+        "  if it stayed with the old machine, choose a folder of this one:",
+        `    ${there} && holdfast init --yes --primary FOLDER`,
+        `  What you recovered from stays as it is: ${url}`,
+      ];
+    case "primary_foreign":
+      return [
+        `The settings came back. At their primary store, ${footing.primary}, are points of another repository (${footing.owner}).`,
+        unprotected,
+        `  ${there} && holdfast init --yes --primary FOLDER`,
+      ];
+    default:
+      return footing satisfies never;
   }
 }

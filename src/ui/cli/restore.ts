@@ -1,14 +1,15 @@
 import { isAbsolute, join } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { type App, openApp } from "../../app.ts";
+import type { App } from "../../app.ts";
 import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { storedSize } from "../../core/manifest.ts";
+import type { Limits } from "../../restore/limits.ts";
 import type { RestorePlan } from "../../restore/plan.ts";
 import type { RestoreResult } from "../../restore/restore.ts";
+import { chooseGit, type GitChoice, openToRestore } from "../../tasks/git-choice.ts";
 import { makePointNow } from "../../tasks/point.ts";
-import { readPoint } from "../../tasks/points.ts";
-import { type FoundRestore, findRestore, prepareInPlace, proveRestore, restoreTo, temporaryTarget } from "../../tasks/restore.ts";
+import { type FoundRestore, findRestore, prepareInPlace, proveRestore, readFoundContents, restoreTo, temporaryTarget } from "../../tasks/restore.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
 import { points } from "./points.ts";
@@ -27,6 +28,8 @@ interface RestoreOptions {
   readonly list?: boolean;
   readonly lost?: boolean;
   readonly force?: boolean;
+  /** False: --no-git. */
+  readonly git?: boolean;
 }
 
 export async function restore(context: CommandContext, options: RestoreOptions, what?: string): Promise<number> {
@@ -36,41 +39,71 @@ export async function restore(context: CommandContext, options: RestoreOptions, 
     return points(context, options.from === undefined ? {} : { store: options.from });
   const chosen = [options.to !== undefined, options.inPlace === true, options.verifyOnly === true].filter(Boolean).length;
   if (chosen > 1) throw new BackupError("usage", "--to, --in-place and --verify-only exclude each other");
-  const app = await openApp(cwd);
-  const found = await findRestore(app, { what, at: options.at, filesFrom: options.filesFrom, paths: options.path, from: options.from }, signal);
+  const choice = await chooseGit(options.git === false);
+  sayIfMissing(choice, output);
+  if (!choice.git.isProgram && options.inPlace === true)
+    throw new BackupError("usage", "--in-place needs git, which knows what is not committed yet", { hint: "restore-from-git --no-git --to DIR" });
+  const app = await openToRestore(cwd, choice);
+  const { git } = choice;
+  const wish = { what, at: options.at, filesFrom: options.filesFrom, paths: options.path, from: options.from, git };
+  const found = await findRestore(app, wish, signal);
   for (const { error } of found.damaged) output.warn(error.message);
   tellNewSigners(found.newSigners, found.store.name, output);
   output.note(`${capital(found.explanation)}.`);
-  if (options.list === true) return listFiles(app, found, options, context);
+  if (options.list === true) return listFiles(found, options, context);
   tellSignature(found.signature, output, options.force === true);
   if (options.inPlace === true) return inPlace(app, found, options, context);
   if (options.dryRun === true) return dryRun(found, options.to, output);
   const onProgress = (step: string): void => output.progress(`restoring: ${step} …`);
+  const onLimits = (limits: Limits): void => sayLimits(limits, output);
   const startedAt = performance.now();
   if (options.verifyOnly === true) {
-    const result = await proveRestore(app.name, found, { onProgress, signal });
+    const result = await proveRestore(app.name, found, { onLimits, onProgress, signal });
     return report(result, found, { output, startedAt, where: "a temporary folder (removed again)" });
   }
   const target = options.to === undefined ? temporaryTarget(app.name, found.plan.point) : isAbsolute(options.to) ? options.to : join(cwd, options.to);
-  const result = await restoreTo(found, target, { onProgress, signal });
+  const result = await restoreTo(found, target, { onLimits, onProgress, signal });
   return report(result, found, { output, startedAt, where: result.target });
 }
 
+export function sayIfMissing({ isMissing }: GitChoice, output: Output): void {
+  if (isMissing) output.note("There is no git on this machine: going on without it.");
+}
+
+/** Before anything is written: what will be missing or otherwise. */
+export function sayLimits({ history, notes }: Limits, output: Output): void {
+  if (history !== undefined) output.warn(`${history}; only the files that lay outside of it come back here`);
+  for (const note of notes) output.note(`Without git: ${note}.`);
+}
+
 async function lostAlone(context: CommandContext, options: RestoreOptions, what: string | undefined): Promise<number> {
-  const { at, to, path: paths, filesFrom, inPlace, dryRun: dry, verifyOnly, list } = options;
-  if ([what, at, to, filesFrom, inPlace, dry, verifyOnly, list].some((option) => option !== undefined) || paths.length > 0)
+  const { at, to, path: paths, filesFrom, inPlace, dryRun: dry, verifyOnly, list, git } = options;
+  if ([what, at, to, filesFrom, inPlace, dry, verifyOnly, list].some((option) => option !== undefined) || paths.length > 0 || git === false)
     throw new BackupError("usage", "--lost goes alone, or with --from", { hint: "restore-from-git --lost, then restore-from-git ID" });
   const { lost } = await import("./lost.ts");
   return lost(context, options.from);
 }
 
-/** What became of a restore, in words and as a document. */
-export function report(
+interface ReportOptions {
+  readonly output: Output;
+  readonly startedAt: number;
+  readonly where: string;
+}
+
+/** What became of a restore, in words and as a document. Gives the exit code. */
+function report(result: RestoreResult, found: Pick<FoundRestore, "plan" | "explanation" | "signature">, options: ReportOptions): number {
+  const { code, document } = tellRestore(result, found, options);
+  options.output.json(document);
+  return code;
+}
+
+/** In words; the document is the caller's to add to and to give. */
+export function tellRestore(
   result: RestoreResult,
   found: Pick<FoundRestore, "plan" | "explanation" | "signature">,
-  { output, startedAt, where }: { readonly output: Output; readonly startedAt: number; readonly where: string },
-): number {
-  const { comparison, problems, skipped, settings, hooks, worktrees } = result;
+  { output, startedAt, where }: ReportOptions,
+): { code: number; document: Record<string, unknown> } {
+  const { comparison, problems, skipped, settings, hooks, worktrees, withheld } = result;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const isSame = comparison.differences.length === 0;
   output.line(`Restored into ${where} in ${seconds} s.`);
@@ -82,12 +115,17 @@ export function report(
   for (const { path: name, what } of comparison.differences.slice(0, 20)) output.line(`  ${path(name)} ${what}`);
   for (const folder of worktrees) output.line(`Linked worktree: ${folder}`);
   for (const name of skipped.slice(0, 10)) output.line(`Not written, the commit has a file there: ${path(name)}`);
+  if (withheld.length > 0) {
+    output.line(`Not written, since the history could not be read without git: ${count(withheld.length, "tracked file")}:`);
+    for (const name of withheld.slice(0, 20)) output.line(`  ${path(name)}`);
+    if (withheld.length > 20) output.line(`  … and ${withheld.length - 20} more`);
+  }
   if (hooks.length > 0) output.line(`Hooks are kept, not put to work: .git/holdfast-restored/hooks (${hooks.map(path).join(", ")})`);
   if (settings.length > 0)
     output.line(`Settings that can run commands are kept, not put to work: .git/holdfast-restored/config (${settings.map(path).join(", ")})`);
   if (problems.length > 0)
     output.warn(`the point itself was partial: ${count(problems.length, "thing")} could not be captured; holdfast show ${found.plan.point.id}`);
-  output.json({
+  const document = {
     explanation: found.explanation,
     point: found.plan.point.id,
     result: found.plan.result,
@@ -98,16 +136,13 @@ export function report(
     skipped,
     settings,
     hooks,
+    withheld,
     problems,
-  });
-  if (isSame) return exitCodes.done;
-  throwMismatch(comparison.differences.length, output);
-  return new BackupError("mismatch", "").exitCode;
-}
-
-function throwMismatch(differences: number, output: Output): void {
-  const error = new BackupError("mismatch", `${count(differences, "difference")} between the restored files and the point`);
+  };
+  if (isSame) return { code: withheld.length > 0 ? exitCodes.partial : exitCodes.done, document };
+  const error = new BackupError("mismatch", `${count(comparison.differences.length, "difference")} between the restored files and the point`);
   output.warn(`${error.message}; ${error.hint}`);
+  return { code: error.exitCode, document };
 }
 
 function dryRun({ plan, explanation, store }: FoundRestore, to: string | undefined, output: Output): number {
@@ -130,8 +165,8 @@ function readsOf(plan: RestorePlan): { tarballs: number; bundles: number; size: 
   return { tarballs: having(".tar.zst"), bundles: having(".bundle"), size: all.reduce((sum, manifest) => sum + storedSize(manifest), 0) };
 }
 
-async function listFiles(app: App, found: FoundRestore, options: RestoreOptions, { output, signal }: CommandContext): Promise<number> {
-  const { contents } = await readPoint(app, found.plan.point.id, options.from, signal);
+async function listFiles(found: FoundRestore, options: RestoreOptions, { output, signal }: CommandContext): Promise<number> {
+  const contents = await readFoundContents(found, signal);
   const isListed = (entry: string): boolean => {
     const { area } = placeOf(entry);
     return area !== "folder" && (area !== "git" || options.path.length === 0) && found.plan.selects(entry);

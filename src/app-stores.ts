@@ -25,10 +25,6 @@ export function copyConfigs(app: App): StoreConfig[] {
   return app.config.stores.filter((store) => store.name !== primary);
 }
 
-export async function copyStores(app: App): Promise<Store[]> {
-  return Promise.all(copyConfigs(app).map((store) => openStore(app, store)));
-}
-
 /** A store by its name in the settings, or by its URL. */
 export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
   const known = app.config.stores.find((store) => store.name === nameOrUrl);
@@ -100,7 +96,21 @@ export async function isOffsite(app: App, store: StoreConfig): Promise<boolean> 
   if (location.kind === "folder") return false;
   if (!isBranch(location)) return true;
   const address = await branchAddress(app, location);
-  return address !== undefined && /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(address) && !/^file:/i.test(address);
+  // Not known where to: then it may be anywhere.
+  return address === undefined || isElsewhere(address);
+}
+
+function isElsewhere(address: string): boolean {
+  return /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(address) && !/^file:/i.test(address);
+}
+
+/** The path on this machine's disks that the store lies at; undefined where it does not lie on one, or is not known. */
+export async function diskPathOf(app: App, store: StoreConfig): Promise<string | undefined> {
+  const location = parseStoreUrl(store.url);
+  if (location.kind === "folder") return folderPath(app, location.path);
+  if (!isBranch(location)) return undefined;
+  const address = await branchAddress(app, location);
+  return address === undefined || isElsewhere(address) ? undefined : absoluteUrl(address.replace(/^file:\/\//i, ""), configFolder(app.repository));
 }
 
 /**

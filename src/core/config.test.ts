@@ -110,7 +110,11 @@ describe("a mistake in backup.yaml", () => {
     ["a mode of another name", "mirrors:\n  - remote: a\n    mode: exat\n", ['3: unknown mode "exat"; did you mean exact?']],
     ["days that are none", "mirrors:\n  - remote: a\n    keep_days: 0\n", ["3: keep_days should be a number of days, or forever"]],
     ["a ref that is a branch's short name", "stores:\n  - name: a\n    url: branch:o\n    ref: backup\n", [/^4: ref should be a whole name/]],
-    ["a limit for a branch", "stores:\n  - name: a\n    url: branch:origin\n    upload_limit: 1 MiB\n", ["4: upload_limit is not for branch stores"]],
+    [
+      "a limit for a branch",
+      "stores:\n  - name: a\n    url: branch:origin\n    upload_limit: 1 MiB\n",
+      ["4: upload_limit is not for branch stores: git push knows none"],
+    ],
     ["a ref for a folder", "stores:\n  - name: a\n    url: /a\n    ref: refs/x\n", ["4: ref is for branch stores"]],
     ["a size that is none", "stores:\n  - name: a\n    url: branch:o\n    max_bytes: 2 gigs\n", [/^4: max_bytes should be a size/]],
     ["a size of uploads that is none", "stores:\n  - name: a\n    url: s3://bucket\n    upload_limit: fast\n", [/^4: upload_limit should be a size/]],

@@ -198,11 +198,11 @@ test("an upload limit holds what is sent", async () => {
   using work = await workspace({ files: { "a.bin": Buffer.from(Array.from({ length: 60_000 }, (_, at) => (at * 7919) % 251)) } });
   using far = tempDir();
   mkdirSync(join(far.path, "slow"));
-  configure(work, ["- name: slow", `  url: ${join(far.path, "slow")}`, "  upload_limit: 8 KiB"]);
+  configure(work, ["- name: slow", `  url: ${join(far.path, "slow")}`, "  upload_limit: 16 KiB"]);
   const startedAt = performance.now();
   const { copies } = await work.json(["sync"]);
   expect(copies).toMatchObject([{ status: "ok", sent: 1 }]);
   const [{ stored }] = [await work.json(["status"], 3)];
-  expect(performance.now() - startedAt).toBeGreaterThan((stored / 8192) * 1000 - 200);
+  expect(performance.now() - startedAt).toBeGreaterThan((stored / 16_384) * 1000 - 200);
   expect((await runCli(["recover", join(far.path, "slow"), join(far.path, "back")], { cwd: far.path })).code).toBe(0);
 });

@@ -13,7 +13,7 @@ export interface CopyOptions {
   readonly force: boolean;
   /** Look at all that each copy holds, not only at what is new. */
   readonly isThorough?: boolean;
-  /** How long to wait for another run that is sending to the same copy. Default: a minute. */
+  /** How long to wait for another run that is sending to the same copy. Default: ten seconds. */
   readonly lockWaitMs?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CopyProgress) => void;
@@ -34,7 +34,7 @@ export async function syncCopies(app: App, options: CopyOptions): Promise<CopyOu
 
 /** One round of one copy. Throws where the primary cannot be read, and when `signal` aborts. */
 export async function syncCopy(app: App, config: StoreConfig, options: CopyOptions): Promise<CopyOutcome> {
-  const { signal, onProgress, force, isThorough = false, lockWaitMs = 60_000 } = options;
+  const { signal, onProgress, force, isThorough = false, lockWaitMs = 10_000 } = options;
   const { name, maxBytes } = config;
   const [{ replicate }, { copyLock, readCopyState }, { acquireLock, sweepLock }] = await Promise.all([
     import("../replicate/replicate.ts"),

@@ -9,7 +9,7 @@ import { isBranch, parseStoreUrl } from "../core/store-url.ts";
  * What a store stands on: two with the same one can be lost by the same mishap. `disk NUMBER` for a folder, or a repository that is
  * one, as the system numbers its disks now; null where it is not there.
  */
-export async function mediumOf(app: App, store: StoreConfig): Promise<string | null> {
+async function mediumOf(app: App, store: StoreConfig): Promise<string | null> {
   const path = await diskPathOf(app, store);
   if (path !== undefined) return diskOf(path);
   const { kind } = parseStoreUrl(store.url);

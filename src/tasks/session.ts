@@ -37,7 +37,8 @@ export async function endSession(app: App, { waitMs, signal }: { waitMs: number 
   const made = await makePointNow(app, { kind: "session", isAsked: false, signal });
   const point = made.status === "made" ? made.manifest.id : made.last;
   const places = waitMs === undefined ? await placesAsKnown(app, point) : await placesAfterSync(app, point, waitMs, signal);
-  if (places.some(({ state }) => state === "pending")) startWorker(app);
+  // A disk that was away when it was last looked for may be back.
+  if (places.some(({ state }) => state === "pending" || (state === "away" && waitMs === undefined))) startWorker(app);
   return { point, isNew: made.status === "made", problems: made.status === "made" ? made.problems.length : 0, places };
 }
 

@@ -84,7 +84,8 @@ export async function findMissing(
       ? { send: allowed, beyond: isBudgetKnown ? state.beyond : null }
       : await withinBudget(primary, held, allowed, look.maxBytes, plain, options);
   const inCopy = new Set([...held.points.keys(), ...send.map(({ id }) => id)]);
-  const withheld = await countWithheld(primary, copy, { plain, ids, inCopy, isThorough: days === undefined }, state, options);
+  const counted = { plain, ids, inCopy, isThorough: days === undefined };
+  const withheld = isBudgetKnown ? state.withheld : await countWithheld(primary, copy, counted, state, options);
   return { send, damage, unreadable, beyond, withheld, newest: ids.findLast((id) => inCopy.has(id)) ?? null };
 }
 
@@ -149,21 +150,19 @@ async function countWithheld(
   if (points === 0) return null;
   const newest = ids.at(-1);
   if (newest === undefined) return { points, hasNewest: state.withheld?.hasNewest ?? false };
-  if (!inCopy.has(newest)) return { points, hasNewest: false };
-  // An encrypted point may build on one that was not, and is nothing without it.
-  for (const { id } of await chainIn(primary, newest, options))
-    if (!inCopy.has(id) && (await copy.stat(manifestKey(id), options)) === undefined) return { points, hasNewest: false };
-  return { points, hasNewest: true };
+  if (plain.has(newest)) return { points, hasNewest: false };
+  // It may not fit or not be readable: that is told as such.
+  return { points, hasNewest: !inCopy.has(newest) || (await isChainThere(primary, copy, newest, inCopy, options)) };
 }
 
-/** The point and what it builds on, as far as it is there. */
-async function chainIn(primary: Store, id: PointId, options: CallOptions): Promise<Manifest[]> {
-  const chain: Manifest[] = [];
-  for (let at: PointId | null = id; at !== null && !chain.some((manifest) => manifest.id === at); ) {
-    const manifest: Manifest | undefined = await findManifest(primary, at, options);
-    if (manifest === undefined) break;
-    chain.push(manifest);
-    at = manifest.base;
+/** An encrypted point may build on one that was not encrypted, and is nothing without it. */
+async function isChainThere(primary: Store, copy: Store, newest: PointId, inCopy: ReadonlySet<PointId>, options: CallOptions): Promise<boolean> {
+  const seen = new Set<PointId>();
+  for (let at: PointId | null = newest; at !== null && !seen.has(at); ) {
+    if (!inCopy.has(at) && (await copy.stat(manifestKey(at), options)) === undefined) return false;
+    seen.add(at);
+    const { manifests } = await readManifests(primary, [at], options);
+    at = manifests[0]?.base ?? null;
   }
-  return chain;
+  return true;
 }

@@ -160,7 +160,6 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
     missing: found.send.length + found.unreadable,
     missingBytes: found.send.reduce((sum, manifest) => sum + sizeOf(manifest), 0),
     beyond: found.beyond,
-    withheld: found.withheld,
     // Until what it lost is there again nothing is taken on trust.
     ...(hasHoles ? { lookedAt: null } : {}),
   };
@@ -178,6 +177,8 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
     lastOkAt: at,
     seenTo,
     newest: found.newest ?? round.state.newest,
+    // Counted up to `seenTo`: both are noted together.
+    withheld: found.withheld,
     ...(seen.days === undefined ? { lookedAt: at } : {}),
     medium: (await round.request.medium?.()) ?? round.state.medium,
   });

@@ -259,6 +259,20 @@ describe("points that are not encrypted", () => {
     expect(await run(copy, { onlyEncrypted: true })).toMatchObject({ sent: 1, withheld: { points: 1, hasNewest: false } });
   });
 
+  test("are counted once, also where a round was cut off between them", async () => {
+    await encrypted(monday);
+    await run(copy, { onlyEncrypted: true });
+    await encrypted(tuesday);
+    await publish(wednesday);
+    const failing = faultyStore(copy, [{ method: "flush", nth: 2, does: "after" }]);
+    const passing = (): Date => {
+      time += 2 * minute;
+      return new Date(time);
+    };
+    expect(await run(failing, { onlyEncrypted: true, now: passing })).toMatchObject({ status: "failed" });
+    expect(await run(copy, { onlyEncrypted: true, force: true })).toMatchObject({ status: "ok", withheld: { points: 1, hasNewest: false } });
+  });
+
   test("go at once where the settings allow it from now on", async () => {
     await publish(monday, tuesday);
     await run(copy, { onlyEncrypted: true });
@@ -269,13 +283,16 @@ describe("points that are not encrypted", () => {
   test("take no room of a budget", async () => {
     await publishSmallPoint(primary, monday, { size: 100_000 });
     await encrypted(tuesday);
-    expect(await run(copy, { onlyEncrypted: true, maxBytes: 20_000 })).toEqual({
-      store: "copy",
-      status: "ok",
-      sent: 1,
-      missing: 0,
-      withheld: { points: 1, hasNewest: true },
-    });
+    const budget = { onlyEncrypted: true, maxBytes: 20_000 };
+    const withheld = { points: 1, hasNewest: true };
+    expect(await run(copy, budget)).toEqual({ store: "copy", status: "ok", sent: 1, missing: 0, withheld });
+    await publish(wednesday);
+    const fresh = { points: 2, hasNewest: false };
+    expect(await run(copy, budget)).toMatchObject({ sent: 0, withheld: fresh });
+    // Where nothing is new, nothing is counted again.
+    expect(await run(copy, budget)).toMatchObject({ sent: 0, withheld: fresh });
+    await publishSmallPoint(primary, "20261119T100000Z-000004", { isEncrypted: true, size: 100_000 });
+    expect(await run(copy, budget)).toMatchObject({ withheld: { points: 2, hasNewest: true }, beyond: { points: 1, hasNewest: false } });
   });
 
   test("a copy that was begun with the repository's name loses it when only encrypted points go there", async () => {

@@ -86,7 +86,11 @@ async function openBranch(app: App, { name, url, ref }: StoreConfig, location: B
 async function branchAddress({ repository }: App, location: BranchLocation): Promise<string | undefined> {
   if (location.kind === "branch_url") return location.url;
   const { pushUrls } = await import("./git/porcelain.ts");
-  return (await pushUrls(repository.commonDir, location.remote))[0];
+  const urls = await pushUrls(repository.commonDir, location.remote).catch((error: unknown) => {
+    if (error instanceof BackupError && /No such remote/.test(error.message)) return [];
+    throw error;
+  });
+  return urls[0];
 }
 
 /** Whether the store stands at another place than this machine: it survives the machine, and others may read it. */

@@ -1,16 +1,20 @@
 /** Copies through the built program: each on its own, away and back, off-site only what nobody can read, 3-2-1 by what was seen. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openApp } from "../src/app.ts";
+import type { StoreConfig } from "../src/core/config.ts";
 import { copyLock, readCopyState } from "../src/replicate/copy-state.ts";
 import { stateLayout } from "../src/state/layout.ts";
 import { acquireLock } from "../src/state/lock.ts";
 import { FolderStore } from "../src/stores/folder.ts";
 import { syncCopies } from "../src/tasks/copies.ts";
+import { isForEncryptedOnly } from "../src/tasks/places.ts";
 import { syncPatiently } from "../src/tasks/sync-wait.ts";
 import { runCli } from "./support/cli.ts";
+import { needs } from "./support/needs.ts";
 import { tempDir } from "./support/repo.ts";
 import { publishSmallPoint } from "./support/small-point.ts";
 import { until } from "./support/until.ts";
@@ -120,6 +124,29 @@ describe("sync", () => {
     expect(waits).toEqual([expect.stringMatching(/^git: trying again/), expect.stringMatching(/^git: trying again/)]);
   });
 
+  test("of a copy on a remote that is gone says so, in status too, and the others go on", async () => {
+    using work = await workspace();
+    using far = tempDir();
+    await work.json(["store", "add", "disk", join(far.path, "disk")]);
+    configure(work, ["- name: hub", "  url: branch:nobody/backup"]);
+    await work.backup();
+    expect((await work.json(["sync"], 3)).copies).toMatchObject([
+      { store: "disk", status: "ok", sent: 1 },
+      {
+        store: "hub",
+        status: "failed",
+        code: "config_invalid",
+        missing: 2,
+        message: "store hub: there is no remote called nobody",
+        hint: "git remote -v",
+      },
+    ]);
+    expect((await work.json(["status"], 3)).findings).toContainEqual({
+      what: "copy hub: store hub: there is no remote called nobody",
+      hint: "git remote -v",
+    });
+  });
+
   test("a disk that comes back gets all that waited; until then the number and the bytes are known", async () => {
     using work = await workspace();
     using far = tempDir();
@@ -176,7 +203,49 @@ describe("a place that others may read", () => {
   });
 });
 
+test("which places others may read is known by their address; the settings know better", async () => {
+  using work = await workspace({ isProtected: false });
+  work.repo.git("remote", "add", "hub", "git@127.0.0.1:me/notes.git");
+  work.repo.git("remote", "add", "beside", "../notes.git");
+  const app = await openApp(work.repo.path);
+  const verdict = (url: string, more: Partial<StoreConfig> = {}): Promise<boolean> => isForEncryptedOnly(app, { name: "x", url, ...more });
+  for (const url of [
+    "branch:hub",
+    "branch:https://127.0.0.1/x.git#b",
+    "branch:host:x.git#b",
+    "branch:nobody-knows/b",
+    "s3://bucket/x",
+    "rclone:far:x",
+  ]) {
+    expect(await verdict(url), url).toBe(true);
+    expect(await verdict(url, { isPlain: true }), url).toBe(false);
+    expect(await verdict(url, { isOffsite: false }), url).toBe(false);
+  }
+  for (const url of ["/mnt/disk", "branch:beside", "branch:/srv/x.git#b", "branch:file:///srv/x.git#b"]) {
+    expect(await verdict(url), url).toBe(false);
+    expect(await verdict(url, { isOffsite: true }), url).toBe(true);
+  }
+});
+
+const otherVolume = process.env["HOLDFAST_TEST_OTHER_VOLUME"] ?? "/dev/shm";
+const hasOtherVolume = needs("a second volume", "3-2-1 over two disks", () => statSync(otherVolume).dev !== statSync(tmpdir()).dev);
+
 describe("3-2-1", () => {
+  test.skipIf(!hasOtherVolume)("knows a disk on which the primary is not, also while it is away", async () => {
+    using work = await workspace();
+    const disk = mkdtempSync(join(otherVolume, "holdfast-test-"));
+    try {
+      await work.json(["store", "add", "disk", disk]);
+      const two = { copies: 2, media: 2, offsite: 0, isMet: false };
+      expect((await work.json(["status"], 3)).threeTwoOne).toEqual(two);
+      renameSync(disk, `${disk}-away`);
+      expect((await work.json(["sync"])).copies).toMatchObject([{ status: "away" }]);
+      expect(await work.json(["status"], 3)).toMatchObject({ threeTwoOne: two, copies: [{ medium: "the disk of disk" }] });
+    } finally {
+      for (const path of [disk, `${disk}-away`]) rmSync(path, { recursive: true, force: true });
+    }
+  });
+
   test("counts what was read back, on the media that there are, and nothing that is only configured", async () => {
     using work = await workspace();
     using far = tempDir();

@@ -140,7 +140,11 @@ async function openBranch(app: App, { name, url, ref }: StoreConfig, location: B
 async function branchAddress({ repository }: App, location: BranchLocation): Promise<string | undefined> {
   if (location.kind === "branch_url") return location.url;
   const { pushUrls } = await import("./git/porcelain.ts");
-  return (await pushUrls(repository.commonDir, location.remote))[0];
+  const urls = await pushUrls(repository.commonDir, location.remote).catch((error: unknown) => {
+    if (error instanceof BackupError && /No such remote/.test(error.message)) return [];
+    throw error;
+  });
+  return urls[0];
 }
 
 /** Whether the store stands at another place than this machine: it survives the machine, and others may read it. */
@@ -152,7 +156,9 @@ export async function isOffsite(app: App, store: StoreConfig): Promise<boolean> 
   if (location.kind === "rclone") return !/^:local\b/.test(location.path);
   if (!isBranch(location)) return true;
   const address = await branchAddress(app, location);
-  const host = address === undefined ? undefined : hostOf(address);
+  // Not known where to: then it may be anywhere.
+  if (address === undefined) return true;
+  const host = hostOf(address);
   return host !== undefined && !isLoopback(host);
 }
 
@@ -166,6 +172,16 @@ function hostOf(address: string): string | undefined {
 /** A server on this very machine goes where the machine goes. */
 function isLoopback(host: string): boolean {
   return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/i.test(host);
+}
+
+/** The path on this machine's disks that the store lies at; undefined where it does not lie on one, or is not known. */
+export async function diskPathOf(app: App, store: StoreConfig): Promise<string | undefined> {
+  const location = parseStoreUrl(store.url);
+  if (location.kind === "folder") return folderPath(app, location.path);
+  if (!isBranch(location)) return undefined;
+  const address = await branchAddress(app, location);
+  if (address === undefined || hostOf(address) !== undefined) return undefined;
+  return absoluteUrl(address.replace(/^file:\/\//i, ""), configFolder(app.repository));
 }
 
 /**

@@ -163,7 +163,7 @@ describe("the store", () => {
     expect(await work.points()).toHaveLength(2);
   });
 
-  test("a copy that is gone is told and not made anew; the primary and other copies go on", async () => {
+  test("a copy whose disk is away is told, is no failure and not made anew; the primary and other copies go on", async () => {
     using work = await workspace();
     using far = tempDir();
     const [one, two] = [join(far.path, "one"), join(far.path, "two")];
@@ -172,16 +172,19 @@ describe("the store", () => {
     rmSync(one, { recursive: true });
     mkdirSync(one);
     await work.backup();
-    const { copies } = await work.json(["sync"], 3);
-    expect(copies).toMatchObject([
-      { store: "one", status: "failed", message: expect.stringContaining("no longer at"), hint: expect.stringContaining("is the disk mounted?") },
-      { store: "two", status: "ok", sent: 1 },
-    ]);
-    expect(readdirSync(one)).toEqual([]);
-    expect((await work.json(["status"], 3)).findings).toContainEqual({
-      what: expect.stringContaining("copy one: "),
+    const away = {
+      store: "one",
+      status: "away",
+      missing: 1,
+      message: expect.stringContaining("no longer at"),
       hint: expect.stringContaining("is the disk mounted?"),
-    });
+    };
+    expect((await work.json(["sync"])).copies).toMatchObject([away, { store: "two", status: "ok", sent: 1 }]);
+    expect(readdirSync(one)).toEqual([]);
+    expect((await work.json(["sync", "--wait"], 3)).copies).toMatchObject([away, { store: "two", status: "ok" }]);
+    const { stdout } = await work.run(["status"]);
+    expect(stdout).toMatch(/copy one +away since 20.*, 1 point \(.*\) waiting, last whole /);
+    expect(stdout).not.toContain("- copy one");
     await work.json(["store", "remove", "one"]);
     await work.json(["store", "add", "one", one]);
     expect((await work.json(["points", "--store", "one"])).points).toHaveLength(2);

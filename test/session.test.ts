@@ -66,6 +66,19 @@ test("--wait brings mirrors and copies up to date, and reads the tips back", asy
   await settled(work);
 });
 
+test("a copy on a disk that is away is told, and is no failure", async () => {
+  using dir = tempDir();
+  using work = await mirrored(dir.path);
+  renameSync(join(dir.path, "copy"), join(dir.path, "drawer"));
+  work.repo.git("-c", "core.hooksPath=/dev/null", "commit", "-q", "--allow-empty", "-m", "unseen");
+  const { code, line } = endSession(work, ["--wait", "60"]);
+  expect([code, line]).toEqual([0, expect.stringMatching(/; 1 mirror with every tip; local2 away\n$/)]);
+  renameSync(join(dir.path, "drawer"), join(dir.path, "copy"));
+  expect(endSession(work).line).toMatch(/local2 away\n$/);
+  await settled(work);
+  expect(endSession(work).line).toMatch(/1 copy whole\n$/);
+});
+
 test("from a folder below, in a linked worktree, inside a git hook; wrong words are told", async () => {
   using dir = tempDir();
   using work = await mirrored(dir.path);

@@ -78,6 +78,15 @@ function idOf(key: string): PointId {
   return key.slice(key.indexOf("/") + 1, -".json".length);
 }
 
+/**
+ * The manifest of a point. Undefined when the point is not there; throws `damaged` or `format_newer` when it cannot be believed.
+ */
+export async function findManifest(store: Store, id: PointId, options: CallOptions = {}): Promise<Manifest | undefined> {
+  const key = manifestKey(id);
+  const bytes = await readAll(store, key, options);
+  return bytes === undefined ? undefined : parseManifest(bytes.toString("utf8"), key);
+}
+
 /** The manifest under a key; undefined when it is absent or cannot be believed. */
 async function readManifest(store: Store, key: string, options: CallOptions = {}): Promise<Manifest | undefined> {
   const bytes = await readAll(store, key, options);

@@ -3,7 +3,7 @@ import * as z from "zod";
 import { BackupError } from "../core/errors.ts";
 import { parseJson } from "../core/json.ts";
 import { formatVersion } from "../core/manifest.ts";
-import { bytesSource, type CallOptions, readAll, type Store } from "../stores/store.ts";
+import { bytesSource, type CallOptions, readAll, type Source, type Store } from "../stores/store.ts";
 
 const identitySchema = z.object({
   format: z.int(),
@@ -36,5 +36,23 @@ export async function readIdentity(store: Store, options: CallOptions = {}): Pro
 }
 
 export async function writeIdentity(store: Store, identity: StoreIdentity, options: CallOptions = {}): Promise<void> {
-  await store.put(key, bytesSource(`${JSON.stringify(identity, null, 2)}\n`), options);
+  await store.put(key, asSource(identity), options);
+}
+
+/** Over the one that stands there. */
+export async function replaceIdentity(store: Store, identity: StoreIdentity, options: CallOptions = {}): Promise<void> {
+  await store.replace(key, asSource(identity), options);
+}
+
+/** As a store says it that others may read and whose points they may not: without the repository's name. */
+export function withoutName(identity: StoreIdentity): StoreIdentity {
+  return { ...identity, name: `encrypted-${identity.repository.slice(0, 8)}` };
+}
+
+export function hasNoName(identity: StoreIdentity): boolean {
+  return identity.name === withoutName(identity).name;
+}
+
+function asSource(identity: StoreIdentity): Source {
+  return bytesSource(`${JSON.stringify(identity, null, 2)}\n`);
 }

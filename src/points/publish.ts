@@ -17,7 +17,7 @@ export async function publishPoint(store: Store, manifest: Manifest, spool: stri
     for (const artifact of manifest.artifacts) {
       options.signal?.throwIfAborted();
       const key = `${dayOf(manifest.id)}/${artifact.name}`;
-      await store.put(key, fileSource(join(spool, artifact.name)), options);
+      await store.put(key, { ...fileSource(join(spool, artifact.name)), sha256: artifact.sha256 }, options);
       put.push(key);
     }
     options.signal?.throwIfAborted();

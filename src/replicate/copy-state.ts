@@ -1,42 +1,52 @@
-/** What is known of each copy on this machine: when it was last whole, and when to try it again. */
+/** What is known of each copy on this machine: up to where it was seen whole, and when to try it again. */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { parseJson } from "../core/json.ts";
 
+const moment = z.iso.datetime().nullable().default(null);
+const count = z.int().nonnegative();
+
 const schema = z.object({
-  /** Last time that the copy was seen to hold every point of the primary, read back. */
-  lastOkAt: z.iso.datetime().nullable(),
+  /** When the place was first seen to be this repository's: from then on an absent one is away, and never begun anew. */
+  begunAt: moment,
+  /** Last time that the copy was seen to hold every point of the primary that belongs there, read back. */
+  lastOkAt: moment,
   /** The newest point that it held then. */
-  newest: z.string().nullable(),
-  /** Points that it lacked at the last attempt. */
-  missing: z.int().nonnegative(),
+  newest: z.string().nullable().default(null),
+  /** Every point of the primary up to this one is accounted for: it is there, or was left out on purpose. What comes after it waits. */
+  seenTo: z.string().nullable().default(null),
+  /** When all of the copy was last listed, and nothing was found to be missing before `seenTo`. */
+  lookedAt: moment,
+  /** When what killed runs left there was last cleared. */
+  clearedAt: moment,
+  /** Since when the place is not there: a disk that is not mounted. Null while it is. */
+  awaySince: moment,
+  /** Points, and their bytes, that it lacked at the last attempt. */
+  missing: count.default(0),
+  missingBytes: count.default(0),
   /** Points that do not fit into the copy's budget: not missing, left out on purpose. */
   beyond: z.object({ points: z.int().positive(), maxBytes: z.int().positive(), hasNewest: z.boolean() }).nullable().default(null),
-  failures: z.int().nonnegative(),
-  nextAttemptAt: z.iso.datetime().nullable(),
-  error: z.string().nullable(),
-  hint: z.string().nullable(),
+  /** Points that are not encrypted, and may not leave this machine for there. */
+  withheld: z.object({ points: z.int().positive(), hasNewest: z.boolean() }).nullable().default(null),
+  /** What it stands on, as of `lastOkAt`: see tasks/places.ts. */
+  medium: z.string().nullable().default(null),
+  failures: count.default(0),
+  nextAttemptAt: moment,
+  error: z.string().nullable().default(null),
+  hint: z.string().nullable().default(null),
 });
 
 export type CopyState = z.infer<typeof schema>;
-/** `hasNewest`: the newest point is in the copy all the same. */
+/** `hasNewest`: the newest point is in the copy all the same, with all that it needs. */
 export type Beyond = NonNullable<CopyState["beyond"]>;
+export type Withheld = NonNullable<CopyState["withheld"]>;
 
-const freshCopyState: CopyState = {
-  lastOkAt: null,
-  newest: null,
-  missing: 0,
-  beyond: null,
-  failures: 0,
-  nextAttemptAt: null,
-  error: null,
-  hint: null,
-};
+const freshCopyState: CopyState = schema.parse({});
 
 export function readCopyState(folder: string, store: string): CopyState {
   try {
-    const result = schema.safeParse(parseJson(readFileSync(join(folder, `${store}.json`), "utf8")));
+    const result = schema.safeParse(parseJson(readFileSync(stateFile(folder, store), "utf8")));
     return result.success ? result.data : freshCopyState;
   } catch {
     return freshCopyState; // never tried on this machine
@@ -45,13 +55,23 @@ export function readCopyState(folder: string, store: string): CopyState {
 
 /** A store that is no longer a copy: one added under its name later begins anew. */
 export function forgetCopyState(folder: string, store: string): void {
-  rmSync(join(folder, `${store}.json`), { force: true });
+  rmSync(stateFile(folder, store), { force: true });
 }
 
+/** Call it under the copy's lock. */
 export function writeCopyState(folder: string, store: string, state: CopyState): void {
   mkdirSync(folder, { recursive: true });
-  const file = join(folder, `${store}.json`);
-  // Under the lock of copying: one name, so that a run that is killed here leaves no more than one.
+  const file = stateFile(folder, store);
+  // One name, so that a run that is killed here leaves no more than one.
   writeFileSync(`${file}.new`, `${JSON.stringify(state, null, 2)}\n`);
   renameSync(`${file}.new`, file);
+}
+
+/** Held by whoever sends to this copy: each has one of its own. */
+export function copyLock(folder: string, store: string): string {
+  return join(folder, `${store}.lock`);
+}
+
+function stateFile(folder: string, store: string): string {
+  return join(folder, `${store}.json`);
 }

@@ -1,201 +1,251 @@
 /**
- * Copies points from the primary store to every other one. Each copy is on its own: one that fails or is slow
- * holds up no other, and is tried again later.
+ * Brings one copy up to date with the primary: find what it lacks, send it oldest first, read it back, note it. Each copy has its
+ * own round, state and lock, so one that fails, hangs or is away delays no other.
  */
 import { retryDelayMs } from "../core/backoff.ts";
-import { BackupError, describeError } from "../core/errors.ts";
-import { dayOf, type PointId } from "../core/ids.ts";
-import { type Manifest, manifestKey, parseManifest, writeManifest } from "../core/manifest.ts";
-import { isManifestKey, readCatalogue } from "../points/catalogue.ts";
-import { findIdentity, type StoreIdentity, writeIdentity } from "../points/identity.ts";
+import { BackupError, describeError, type ErrorCode } from "../core/errors.ts";
+import { dayOf } from "../core/ids.ts";
+import { type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
+import { findManifest } from "../points/catalogue.ts";
+import type { StoreIdentity } from "../points/identity.ts";
 import { copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
-import { type CallOptions, readAll, type Store } from "../stores/store.ts";
-import { planBudget } from "./budget.ts";
-import { type Beyond, type CopyState, readCopyState, writeCopyState } from "./copy-state.ts";
+import type { CallOptions, Store } from "../stores/store.ts";
+import { beginCopy } from "./begin.ts";
+import { type Beyond, type CopyState, readCopyState, type Withheld, writeCopyState } from "./copy-state.ts";
+import { findMissing, type LookOptions, lookAtPrimary, lookEveryMs } from "./missing.ts";
+import { seenToOf, waitingFor } from "./waiting.ts";
 
-export interface ReplicateRequest {
+export interface RoundRequest {
   readonly primary: Store;
+  /** As it shall stand in the copy. */
   readonly identity: StoreIdentity;
-  readonly copies: readonly Store[];
-  /** Bytes that a copy may hold, by its name; without one it gets every point. */
-  readonly budgets?: ReadonlyMap<string, number>;
+  /** The copy's name, and how to reach it: a failure to do so is one of this copy alone. */
+  readonly name: string;
+  open(): Promise<Store>;
+  /** Bytes that the copy may hold; without it, it gets every point. */
+  readonly maxBytes?: number;
+  /** Only points that nobody reads without their key may go there. */
+  readonly onlyEncrypted?: boolean;
+  /** A place that comes and goes, such as a folder on a disk: when it is not there that is no failure. */
+  readonly mayBeAway?: boolean;
+  /** What the copy stands on; noted when it was seen whole. */
+  readonly medium?: () => Promise<string | null>;
   /** Folder of the copies' states. */
   readonly stateFolder: string;
   readonly texts: RecoveryTexts;
   readonly now: () => Date;
   /** In [0, 1). */
   readonly random: () => number;
-  /** Try copies again whose time has not come yet. */
+  /** Try also before the time has come that a failure set. */
   readonly force?: boolean;
+  /** Look at everything, not only at what is new. */
+  readonly isThorough?: boolean;
   readonly signal?: AbortSignal;
-  readonly onEvent?: (event: { readonly store: string; readonly done: number; readonly total: number }) => void;
+  readonly onEvent?: (event: CopyProgress) => void;
+}
+
+export interface CopyProgress {
+  readonly store: string;
+  /** Points, and bytes of them. */
+  readonly done: number;
+  readonly total: number;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
 }
 
 export interface CopyOutcome {
   readonly store: string;
-  /** waiting: it failed before and its time has not come. */
-  readonly status: "ok" | "failed" | "waiting";
+  /** waiting: it failed before and its time has not come. away: the place is not there now. busy: another run is sending to it. */
+  readonly status: "ok" | "failed" | "waiting" | "away" | "busy";
   /** Points that were sent now. */
   readonly sent: number;
   readonly missing: number;
+  /** Of the missing points; absent where none is. */
+  readonly missingBytes?: number;
   /** Older points that do not fit into the copy's budget. */
   readonly beyond?: Beyond;
+  /** Points that stay here because they are not encrypted. */
+  readonly withheld?: Withheld;
+  readonly awaySince?: string;
+  readonly code?: ErrorCode;
   readonly message?: string;
   readonly hint?: string;
+  /** Why what killed runs left there could not be cleared. */
+  readonly leftovers?: string;
 }
 
-/** One outcome a copy, never the first exception. Throws only when `signal` aborts, and then after the last copy has stopped. */
-export async function replicate(request: ReplicateRequest): Promise<CopyOutcome[]> {
-  const running = request.copies.map((copy) => replicateTo(copy, request));
-  await Promise.allSettled(running);
-  return Promise.all(running);
-}
+/** How often what was sent until now is made to count, amid a long round: nothing before it is sent or looked for again. */
+const settleEveryMs = 60_000;
 
-async function replicateTo(copy: Store, request: ReplicateRequest): Promise<CopyOutcome> {
-  const { stateFolder, now, random, force, signal } = request;
-  const state = readCopyState(stateFolder, copy.name);
+/** Call it under the copy's lock. An outcome, never an exception, but when `signal` aborts. */
+export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
+  const { name, stateFolder, now, random, force, signal } = request;
+  const state = readCopyState(stateFolder, name);
   if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
-    return { store: copy.name, status: "waiting", sent: 0, missing: state.missing, ...(state.error === null ? {} : { message: state.error }) };
+    return { ...lacking(name, "waiting", state), ...(state.error === null ? {} : { message: state.error }) };
   }
-  const progress: Progress = { missing: state.missing, sent: 0, beyond: state.beyond };
+  const round: Round = { request, state, sent: 0 };
   try {
-    const newest = await send(copy, request, state, progress);
-    const { beyond, sent } = progress;
-    const well = { missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
-    writeCopyState(stateFolder, copy.name, { ...well, lastOkAt: now().toISOString(), newest, beyond });
-    return { store: copy.name, status: "ok", sent, missing: 0, ...(beyond === null ? {} : { beyond }) };
+    const leftovers = await bringUpToDate(round);
+    const { beyond, withheld } = round.state;
+    return {
+      store: name,
+      status: "ok",
+      sent: round.sent,
+      missing: 0,
+      ...(beyond === null ? {} : { beyond }),
+      ...(withheld === null ? {} : { withheld }),
+      ...(leftovers === undefined ? {} : { leftovers }),
+    };
   } catch (error) {
     if (signal?.aborted === true) throw error;
-    const failures = state.failures + 1;
-    const nextAttemptAt = new Date(now().getTime() + retryDelayMs(failures, random())).toISOString();
     const message = describeError(error);
     const hint = error instanceof BackupError ? error.hint : "holdfast doctor";
-    try {
-      writeCopyState(stateFolder, copy.name, { ...state, missing: progress.missing, failures, nextAttemptAt, error: message, hint });
-    } catch {
-      // The outcome tells of the failure; without the note it is tried again sooner than its turn.
-    }
-    return { store: copy.name, status: "failed", sent: progress.sent, missing: progress.missing, message, hint };
+    const isAway = request.mayBeAway === true && isBegun(round.state) && error instanceof BackupError && error.code === "store_missing";
+    const failures = state.failures + 1;
+    const retry = isAway
+      ? { awaySince: round.state.awaySince ?? now().toISOString(), failures: 0, nextAttemptAt: null, error: null }
+      : { awaySince: null, failures, nextAttemptAt: new Date(now().getTime() + retryDelayMs(failures, random())).toISOString(), error: message };
+    note(round, { ...retry, hint });
+    const { awaySince } = round.state;
+    return {
+      ...lacking(name, isAway ? "away" : "failed", round.state),
+      sent: round.sent,
+      ...(awaySince === null ? {} : { awaySince }),
+      code: error instanceof BackupError ? error.code : "internal",
+      message,
+      hint,
+    };
   }
 }
 
-interface Progress {
-  /** Points that the copy lacks. */
-  missing: number;
+function lacking(store: string, status: CopyOutcome["status"], { missing, missingBytes }: CopyState): CopyOutcome {
+  return { store, status, sent: 0, missing, ...(missing === 0 ? {} : { missingBytes }) };
+}
+
+interface Round {
+  readonly request: RoundRequest;
+  /** What is known by now; on disk at each `note`. */
+  state: CopyState;
   sent: number;
-  beyond: Beyond | null;
 }
 
-/**
- * Gives the newest point that the copy holds afterwards. A point that is damaged in the primary is not sent and
- * does not keep the later ones from it; it is thrown at the end.
- */
-async function send(copy: Store, request: ReplicateRequest, state: CopyState, progress: Progress): Promise<string | null> {
-  const { primary, texts, onEvent } = request;
-  const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
-  const wanted = await manifestKeys(primary, options);
-  await checkIdentity(copy, request, state, options);
-  await writeRecoveryFiles(copy, texts, options);
-  const held = await readHeld(copy, options);
-  const { missing, beyond } = await planMissing(wanted, held, request.budgets?.get(copy.name), request, options);
-  progress.missing = missing.length;
-  progress.beyond = beyond;
-  const sent: Manifest[] = [];
-  let damage: BackupError | undefined;
-  for (const key of missing) {
-    try {
-      const bytes = await readAll(primary, key, options);
-      if (bytes === undefined) continue; // removed since it was listed
-      const manifest = parseManifest(bytes.toString("utf8"), key);
-      await copyPoint(primary, copy, manifest, options);
-      sent.push(manifest);
-    } catch (error) {
-      if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
-      damage ??= error;
-    }
-    onEvent?.({ store: copy.name, done: sent.length, total: missing.length });
-  }
-  await copy.flush(options);
-  await checkSent(copy, sent, options);
-  progress.sent = sent.length;
-  progress.missing -= sent.length;
+/** Gives why leftovers could not be cleared. Throws what keeps the copy from being whole. */
+async function bringUpToDate(round: Round): Promise<string | undefined> {
+  const { primary, identity, texts, now } = round.request;
+  const options: CallOptions = round.request.signal === undefined ? {} : { signal: round.request.signal };
+  const look: LookOptions = {
+    now: now(),
+    isAsked: round.request.isThorough === true,
+    maxBytes: round.request.maxBytes,
+    onlyEncrypted: round.request.onlyEncrypted === true,
+  };
+  const seen = await lookAtPrimary(primary, round.state, look, options);
+  // Known before the copy is asked: it may not be there.
+  const { points, bytes } = waitingFor(seen.listing.points, round.state);
+  round.state = { ...round.state, missing: points, missingBytes: bytes };
+
+  const copy = await round.request.open();
+  await beginCopy(copy, identity, texts, isBegun(round.state), options);
+  round.state = { ...round.state, awaySince: null };
+  if (round.state.begunAt === null) note(round, { begunAt: now().toISOString() });
+  if (seen.days === undefined) await writeRecoveryFiles(copy, texts, options);
+
+  const found = await findMissing(primary, copy, seen, round.state, look, options);
+  const seenTo = [...seen.listing.points.keys()].at(-1) ?? seenToOf(round.state);
+  const hasHoles = found.send.some(({ id }) => id <= (seenToOf(round.state) ?? ""));
+  round.state = {
+    ...round.state,
+    missing: found.send.length + found.unreadable,
+    missingBytes: found.send.reduce((sum, manifest) => sum + sizeOf(manifest), 0),
+    beyond: found.beyond,
+    // Until what it lost is there again nothing is taken on trust.
+    ...(hasHoles ? { lookedAt: null } : {}),
+  };
+  const damage = (await send(round, copy, found.send, found.damage === undefined, options)) ?? found.damage;
   if (damage !== undefined)
     throw new BackupError(damage.code, `cannot be copied: ${damage.message}`, {
       cause: damage,
       hint: "holdfast points shows what is damaged; another copy may still hold it",
     });
-  const inCopy = new Set([...held.manifests, ...missing]);
-  return idOf(wanted.findLast((key) => inCopy.has(key)));
+  const leftovers = await clearDaily(round, copy, options);
+  const at = now().toISOString();
+  const well = { missing: 0, missingBytes: 0, awaySince: null, failures: 0, nextAttemptAt: null, error: null, hint: null };
+  note(round, {
+    ...well,
+    lastOkAt: at,
+    seenTo,
+    newest: found.newest ?? round.state.newest,
+    // Counted up to `seenTo`: both are noted together.
+    withheld: found.withheld,
+    ...(seen.days === undefined ? { lookedAt: at } : {}),
+    medium: (await round.request.medium?.()) ?? round.state.medium,
+  });
+  return leftovers;
 }
 
-/** What is to be sent, oldest first, and what the budget leaves out. Damaged manifests are among the first, to be told of. */
-async function planMissing(
-  wanted: readonly string[],
-  held: Held,
-  maxBytes: number | undefined,
-  { primary }: ReplicateRequest,
+/** States of earlier versions do not say when a copy was begun. */
+function isBegun({ begunAt, lastOkAt }: CopyState): boolean {
+  return begunAt !== null || lastOkAt !== null;
+}
+
+/**
+ * Sends what is missing and reads back that it is there. A point that is damaged in the primary is not sent and does not keep the
+ * later ones from it: the first one's damage is given back. `isGapless`: no point before these is missing still.
+ */
+async function send(
+  round: Round,
+  copy: Store,
+  manifests: readonly Manifest[],
+  isGapless: boolean,
   options: CallOptions,
-): Promise<{ readonly missing: readonly string[]; readonly beyond: Beyond | null }> {
-  const missing = wanted.filter((key) => !held.manifests.has(key));
-  if (maxBytes === undefined || missing.length === 0) return { missing, beyond: null };
-  const { points } = await readCatalogue(primary, options);
-  const present = new Set([...held.manifests].map((key) => idOf(key) ?? ""));
-  const plan = planBudget({ points, present, usedBytes: held.bytes, maxBytes });
-  if (plan.beyond.length === 0) return { missing, beyond: null };
-  const left = new Set(plan.beyond.map(({ id }) => manifestKey(id)));
-  const beyond = { points: left.size, maxBytes, hasNewest: plan.beyond.at(-1) !== points.at(-1) };
-  return { missing: missing.filter((key) => !left.has(key)), beyond };
-}
-
-interface Held {
-  readonly manifests: ReadonlySet<string>;
-  /** Of all that lies in the store. */
-  readonly bytes: number;
-}
-
-async function readHeld(store: Store, options: CallOptions): Promise<Held> {
-  const manifests = new Set<string>();
-  let bytes = 0;
-  for await (const { key, size } of store.list("", options)) {
-    if (isManifestKey(key)) manifests.add(key);
-    bytes += size;
-  }
-  return { manifests, bytes };
-}
-
-function idOf(key: string | undefined): PointId | null {
-  return key?.slice("YYYYMMDD/".length, -".json".length) ?? null;
-}
-
-/** A copy that is new gets its identity; one that was whole before and has none now may be an unmounted disk. */
-async function checkIdentity(copy: Store, request: ReplicateRequest, state: CopyState, options: CallOptions): Promise<void> {
-  const { identity } = request;
-  const theirs = await findIdentity(copy, options);
-  if (theirs !== undefined) return refuseForeign(copy, theirs, identity);
-  if (state.lastOkAt !== null) {
-    const hint = `is the disk mounted? to begin anew there: holdfast store remove ${copy.name}, then holdfast store add ${copy.name} ${copy.url}`;
-    throw new BackupError("store_missing", `the store ${copy.name} is no longer at ${copy.url}`, { hint });
-  }
-  await writeIdentity(copy, identity, options);
-  await writeRecoveryFiles(copy, request.texts, options);
-  try {
+): Promise<BackupError | undefined> {
+  const { primary, name, now, onEvent } = round.request;
+  const totalBytes = manifests.reduce((sum, manifest) => sum + storedSize(manifest), 0);
+  let unsettled: Manifest[] = [];
+  let settledAt = now().getTime();
+  let damage: BackupError | undefined;
+  let [done, doneBytes, ofThis] = [0, 0, 0];
+  const tell = (): void => onEvent?.({ store: name, done, total: manifests.length, doneBytes: doneBytes + ofThis, totalBytes });
+  const onBytes = (bytes: number): void => {
+    ofThis += bytes;
+    tell();
+  };
+  const settle = async (): Promise<void> => {
     await copy.flush(options);
-  } catch (error) {
-    // Another machine has begun the same store at this moment: whose identity stands there is read before any point goes.
-    if (!(error instanceof BackupError) || error.details["keys"] === undefined) throw error;
+    await checkSent(copy, unsettled, options);
+    const { state } = round;
+    round.sent += unsettled.length;
+    const last = unsettled.at(-1)?.id;
+    note(round, {
+      missing: state.missing - unsettled.length,
+      missingBytes: state.missingBytes - unsettled.reduce((sum, manifest) => sum + sizeOf(manifest), 0),
+      ...(isGapless && damage === undefined && last !== undefined && last > (seenToOf(state) ?? "") ? { seenTo: last } : {}),
+    });
+    unsettled = [];
+    settledAt = now().getTime();
+  };
+  for (const manifest of manifests) {
+    try {
+      await copyPoint(primary, copy, manifest, { ...options, onBytes });
+      unsettled.push(manifest);
+    } catch (error) {
+      if (!(error instanceof BackupError) || error.code !== "damaged") throw error;
+      // Pruned since it was looked at: it is not wanted any more.
+      if ((await findManifest(primary, manifest.id, options)) !== undefined) damage ??= error;
+    }
+    done += 1;
+    doneBytes += storedSize(manifest);
+    ofThis = 0;
+    tell();
+    if (Math.abs(now().getTime() - settledAt) >= settleEveryMs) await settle();
   }
-  const standing = await findIdentity(copy, options);
-  if (standing === undefined) throw new BackupError("store_failed", `the store ${copy.name} does not keep what is written there`);
-  refuseForeign(copy, standing, identity);
+  await settle();
+  return damage;
 }
 
-function refuseForeign(copy: Store, theirs: StoreIdentity, ours: StoreIdentity): void {
-  if (theirs.repository === ours.repository) return;
-  throw new BackupError("store_foreign", `the store ${copy.name} holds points of another repository (${theirs.name})`);
-}
-
-/** What was sent must be there with its length before the copy counts. */
+/** What was sent must be there with its length before the copy counts; its bytes were read back by the put. */
 async function checkSent(copy: Store, sent: readonly Manifest[], options: CallOptions): Promise<void> {
   for (const manifest of sent) {
     const files = manifest.artifacts.map(({ name, size }) => ({ key: `${dayOf(manifest.id)}/${name}`, size }));
@@ -207,8 +257,32 @@ async function checkSent(copy: Store, sent: readonly Manifest[], options: CallOp
   }
 }
 
-async function manifestKeys(store: Store, options: CallOptions): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const { key } of store.list("", options)) if (isManifestKey(key)) keys.push(key);
-  return keys.sort();
+/** After what matters, and never in its way. */
+async function clearDaily(round: Round, copy: Store, options: CallOptions): Promise<string | undefined> {
+  const { clearedAt } = round.state;
+  const at = round.request.now();
+  if (copy.clearLeftovers === undefined || (clearedAt !== null && Math.abs(at.getTime() - Date.parse(clearedAt)) < lookEveryMs)) return undefined;
+  round.state = { ...round.state, clearedAt: at.toISOString() };
+  try {
+    await copy.clearLeftovers(at, options);
+    return undefined;
+  } catch (error) {
+    if (options.signal?.aborted === true) throw error;
+    // Every point is there; a credential that may not clear is a choice. The log has it.
+    return describeError(error);
+  }
+}
+
+/** Never throws: the outcome tells what happened; without the note it is tried again sooner than its turn. */
+function note(round: Round, changes: Partial<CopyState>): void {
+  round.state = { ...round.state, ...changes };
+  try {
+    writeCopyState(round.request.stateFolder, round.request.name, round.state);
+  } catch {
+    // As above.
+  }
+}
+
+function sizeOf(manifest: Manifest): number {
+  return storedSize(manifest) + Buffer.byteLength(writeManifest(manifest));
 }

@@ -43,7 +43,7 @@ export interface StateLayout {
   readonly swept: string;
   /** Touched when the catalogue for people was written. */
   readonly catalogued: string;
-  /** A file per other store: what is known of that copy. */
+  /** A folder: for each other store what is known of that copy, and the lock of whoever sends to it. */
   readonly copies: string;
   /** What drills have proven. */
   readonly drills: string;

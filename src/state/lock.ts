@@ -54,7 +54,8 @@ const unreadableMs = 10_000;
 export async function acquireLock(path: string, options: LockOptions): Promise<Lock> {
   const now = options.now ?? (() => new Date());
   const owner: LockOwner = { ...thisProcess(), token: randomBytes(8).toString("hex"), purpose: options.purpose, startedAt: now().toISOString() };
-  const deadline = performance.now() + (options.waitMs ?? 0);
+  const startedAt = performance.now();
+  const deadline = startedAt + (options.waitMs ?? 0);
   for (;;) {
     if (options.signal?.aborted === true) throw interrupted(options.signal);
     const rival = translated(path, () => {
@@ -63,8 +64,11 @@ export async function acquireLock(path: string, options: LockOptions): Promise<L
     });
     if (rival === undefined) return new Lock(path, owner, now);
     if (rival !== "changed" && performance.now() >= deadline) throw busy(path, rival);
-    // Jitter, so that many who wait do not poll in step.
-    await delay(pollMs * (0.5 + Math.random()), undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(() => undefined);
+    // Jitter, so that many who wait do not poll in step. Who has waited for minutes can wait a second more.
+    const patience = Math.min(20, 1 + (performance.now() - startedAt) / 10_000);
+    await delay(pollMs * patience * (0.5 + Math.random()), undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(
+      () => undefined,
+    );
   }
 }
 

@@ -5,7 +5,25 @@ import { assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "./as
 const now = new Date("2026-11-21T15:00:00Z");
 const point = { id: "20261121T143005Z-a1b2c3", createdAt: "2026-11-21T14:30:05.000Z", consistent: true } as Manifest;
 const old = { ...point, createdAt: "2026-11-21T12:00:00.000Z" } as Manifest;
-const copy: CopyFacts = { name: "hub", url: "branch:origin/b", kind: "branch", missing: 0, beyond: null, lastOkAt: now, error: null, hint: null };
+const copy: CopyFacts = {
+  name: "hub",
+  url: "branch:origin/b",
+  kind: "branch",
+  isOffsite: true,
+  medium: "git host",
+  missing: 0,
+  missingBytes: 0,
+  missingSince: null,
+  beyond: null,
+  withheld: null,
+  lastOkAt: now,
+  awaySince: null,
+  sendingSince: null,
+  error: null,
+  hint: null,
+};
+const disk: CopyFacts = { ...copy, name: "disk", url: "/mnt/disk", kind: "folder", isOffsite: false, medium: "disk 2" };
+const ago = (hours: number): Date => new Date(now.getTime() - hours * 3_600_000);
 const mirror: MirrorFacts = { remote: "origin", status: "ok", at: now, message: null };
 const well: StatusFacts = {
   now,
@@ -16,7 +34,8 @@ const well: StatusFacts = {
   isConfigMissing: false,
   hooks: "firing",
   silentWorktrees: [],
-  copies: [copy],
+  primary: { medium: "disk 1", isOffsite: false },
+  copies: [copy, disk],
   mirrors: [mirror],
   rewrites: [],
 };
@@ -26,7 +45,8 @@ const judged = (change: Partial<StatusFacts>) => assess({ ...well, ...change });
 
 describe("all is well", () => {
   test("where a point is new, whole, copied elsewhere, and the hooks fire", () => {
-    expect(assess(well)).toEqual({ protection: "protected", findings: [], notices: [], copies: { whole: 2, elsewhere: 1 } });
+    const threeTwoOne = { copies: 3, media: 3, offsite: 1, isMet: true };
+    expect(assess(well)).toEqual({ protection: "protected", findings: [], notices: [], threeTwoOne });
   });
 
   test.each<[string, Partial<StatusFacts>]>([
@@ -35,7 +55,13 @@ describe("all is well", () => {
     ["changes that are not known", { points: [old], unsaved: undefined }],
     ["no mirrors", { mirrors: [] }],
     ["older points that do not fit into a copy's budget", { copies: [{ ...copy, beyond: { points: 9, maxBytes: 1, hasNewest: true } }] }],
-    ["a copy in a folder alone", { copies: [{ ...copy, kind: "folder" }] }],
+    ["a copy in a folder alone", { copies: [disk] }],
+    ["points of the last hour that are on their way", { copies: [{ ...copy, missing: 3, missingSince: ago(0.5) }] }],
+    [
+      "a disk that is away for some days, with points waiting",
+      { copies: [{ ...disk, awaySince: ago(70), lastOkAt: ago(72), missing: 9, missingSince: ago(60) }] },
+    ],
+    ["older points that are not encrypted beside newer ones that are", { copies: [{ ...copy, withheld: { points: 9, hasNewest: true } }] }],
     ["an older point that was partial", { points: [{ ...old, consistent: false } as Manifest, point] }],
   ])("with %s, too", (_, change) => {
     expect(judged(change)).toMatchObject({ protection: "protected", findings: [] });
@@ -55,7 +81,27 @@ describe("it is named, with what to do:", () => {
     ["a worktree without", { silentWorktrees: ["/w/a b", "/w/c"] }, "at_risk", /worktree \/w\/a b and 1 more/, "holdfast -C '/w/a b' hooks install"],
     ["files of more than an hour", { points: [old], unsaved: { files: 1, refs: 0 } }, "at_risk", /more than an hour/, "holdfast backup"],
     ["refs of more than an hour", { points: [old], unsaved: { files: 0, refs: 1 } }, "at_risk", /more than an hour/, "holdfast backup"],
-    ["a copy that lacks points", { copies: [copy, { ...copy, name: "b", missing: 3 }] }, "at_risk", /copy b lacks 3 points/, "holdfast sync --wait"],
+    [
+      "a copy that lacks points",
+      { copies: [copy, { ...copy, name: "b", missing: 3, missingSince: ago(2) }] },
+      "at_risk",
+      /copy b lacks 3 points/,
+      "holdfast sync --wait",
+    ],
+    [
+      "a copy that is away for more than a week",
+      { copies: [copy, { ...disk, awaySince: ago(24 * 7), lastOkAt: ago(24 * 9), missing: 12, missingSince: ago(24 * 8) }] },
+      "at_risk",
+      /copy disk is away and was last whole 9 days ago; 12 points waiting/,
+      /mounted.*holdfast sync/,
+    ],
+    [
+      "points that are not encrypted and stay here",
+      { copies: [disk, { ...copy, name: "b", withheld: { points: 2, hasNewest: false } }] },
+      "at_risk",
+      /copy b: 2 points are not encrypted, and not sent there/,
+      /holdfast key new .*encrypt: false at b/,
+    ],
     ["a copy that fails", { copies: [copy, { ...copy, name: "b", error: "no route" }] }, "at_risk", /copy b: no route/, "holdfast sync --wait"],
     [
       "a copy with no room",
@@ -102,7 +148,7 @@ test("what others forced away is told, and puts nothing at risk: a point has it"
 });
 
 test("the worst comes first, and nothing hides another", () => {
-  const { protection, findings, copies } = judged({
+  const { protection, findings, threeTwoOne } = judged({
     points: [],
     hooks: "missing",
     copies: [{ ...copy, error: "gone", missing: 4 }],
@@ -110,10 +156,61 @@ test("the worst comes first, and nothing hides another", () => {
   });
   expect(protection).toBe("unprotected");
   expect(findings.map(({ what }) => what.slice(0, 8))).toEqual(["there is", "no hooks", "copy hub", "mirror o"]);
-  expect(copies).toEqual({ whole: 0, elsewhere: 0 });
+  expect(threeTwoOne).toEqual({ copies: 0, media: 0, offsite: 0, isMet: false });
 });
 
-test("a copy counts by what was seen in it, not by being configured", () => {
-  const copies = [copy, { ...copy, missing: 1 }, { ...copy, lastOkAt: null }, { ...copy, kind: "folder" as const }];
-  expect(judged({ copies }).copies).toEqual({ whole: 3, elsewhere: 1 });
+describe("3-2-1", () => {
+  const counted = (change: Partial<StatusFacts>): number[] => {
+    const { copies, media, offsite } = judged(change).threeTwoOne;
+    return [copies, media, offsite];
+  };
+
+  test.each<[string, Partial<CopyFacts>]>([
+    ["never seen whole", { lastOkAt: null }],
+    ["that failed at the last attempt", { error: "no route" }],
+    ["that lacks points of more than an hour", { missing: 1, missingSince: ago(2) }],
+    ["that lost old points", { missing: 1 }],
+    ["without the newest point, for its budget", { beyond: { points: 1, maxBytes: 1, hasNewest: false } }],
+    ["without the newest point, since it is not encrypted", { withheld: { points: 1, hasNewest: false } }],
+    ["away for more than a week", { awaySince: ago(1), lastOkAt: ago(24 * 8) }],
+  ])("does not count a copy %s, whatever the settings say", (_, change) => {
+    expect(counted({ copies: [disk, { ...copy, ...change }] })).toEqual([2, 2, 0]);
+  });
+
+  test("counts the primary only while it can be read and has a point", () => {
+    expect(counted({ points: undefined })).toEqual([2, 2, 1]);
+    expect(counted({ points: [] })).toEqual([2, 2, 1]);
+    expect(counted({ primary: null })).toEqual([2, 2, 1]);
+  });
+
+  test("counts a folder on the primary's own disk as a copy on the same medium, and what is not known likewise", () => {
+    expect(
+      counted({
+        copies: [
+          { ...disk, medium: "disk 1" },
+          { ...disk, medium: null },
+        ],
+      }),
+    ).toEqual([3, 1, 0]);
+    expect(counted({ copies: [copy, { ...copy, name: "b" }] })).toEqual([3, 2, 2]);
+  });
+
+  test("says what is missing to it, with the command that adds it", () => {
+    expect(judged({ copies: [disk] }).notices).toEqual([
+      { what: "not yet 3-2-1: 2 of 3 copies, 2 media, none elsewhere", hint: "holdfast store add NAME branch:REMOTE/holdfast/backup" },
+    ]);
+    expect(judged({ copies: [copy] }).notices).toEqual([
+      { what: "not yet 3-2-1: 2 of 3 copies, 2 media, 1 elsewhere", hint: "holdfast store add NAME /FOLDER/ON/ANOTHER/DISK" },
+    ]);
+    expect(judged({ copies: [{ ...disk, medium: "disk 1" }] }).notices[0]?.what).toBe("not yet 3-2-1: 2 of 3 copies, 1 of 2 media, none elsewhere");
+    expect(judged({ copies: [] }).notices).toEqual([]);
+  });
+});
+
+test("older points that are not encrypted are only a notice where the newest is there", () => {
+  const { findings, notices } = judged({ copies: [disk, { ...copy, withheld: { points: 12, hasNewest: true } }] });
+  expect([findings, notices]).toEqual([
+    [],
+    [{ what: expect.stringMatching(/^copy hub: 12 older points are not encrypted/), hint: expect.any(String) }],
+  ]);
 });

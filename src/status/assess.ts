@@ -3,6 +3,7 @@ import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { describeRewrite, type Rewrite } from "../core/rewrites.ts";
 import { shellWord } from "../core/words.ts";
+import { countPlaces, describeThreeTwoOne, nextPlace, type Place, type ThreeTwoOne } from "./three-two-one.ts";
 
 export interface StatusFacts {
   readonly now: Date;
@@ -21,6 +22,8 @@ export interface StatusFacts {
   readonly hooks: "firing" | "partly" | "missing";
   /** Other worktrees, by their folder, in which git runs no hook of ours. */
   readonly silentWorktrees: readonly string[];
+  /** Where the primary stands. */
+  readonly primary: Place | null;
   readonly copies: readonly CopyFacts[];
   readonly mirrors: readonly MirrorFacts[];
   /** Others' rewrites of remotes that nobody has acknowledged, newest first. */
@@ -30,9 +33,21 @@ export interface StatusFacts {
 export interface CopyFacts {
   readonly name: string;
   readonly url: string;
-  readonly kind: "folder" | "branch";
-  /** Points of the primary that it was not seen to hold. */
+  readonly kind: "folder" | "branch" | "s3" | "rclone";
+  readonly isOffsite: boolean;
+  /** What it stands on; null where nothing is known of it. */
+  readonly medium: string | null;
+  /** Points of the primary, and their bytes, that it was not seen to hold and that belong there. */
   readonly missing: number;
+  readonly missingBytes: number;
+  /** When the oldest of them was made. */
+  readonly missingSince: Date | null;
+  /** Points that are not encrypted and may not go there. `hasNewest`: the newest point is in the copy all the same. */
+  readonly withheld: { readonly points: number; readonly hasNewest: boolean } | null;
+  /** Since when the place is not there, such as a disk that is not mounted. */
+  readonly awaySince: Date | null;
+  /** Since when a run has been sending to it. */
+  readonly sendingSince: Date | null;
   /** Points that its budget leaves out on purpose. */
   readonly beyond: { readonly points: number; readonly maxBytes: number; readonly hasNewest: boolean } | null;
   readonly lastOkAt: Date | null;
@@ -65,14 +80,30 @@ export interface Assessment {
   /** What people should know although nothing is at risk by it: points have what others have forced away. */
   readonly notices: readonly Remark[];
   /** By what was seen, not by what was configured. */
-  readonly copies: { readonly whole: number; readonly elsewhere: number };
+  readonly threeTwoOne: ThreeTwoOne;
 }
 
 const hour = 3_600_000;
+/** So long a place may be away before it counts no more: a disk that is plugged in once a week is as it should be. */
+const longestAwayMs = 7 * 24 * hour;
 
-/** Seen to hold every point that its budget lets in, the newest among them, at its last attempt. */
-function isWhole(copy: CopyFacts): boolean {
-  return copy.error === null && copy.missing === 0 && copy.beyond?.hasNewest !== false && copy.lastOkAt !== null;
+/** Seen to hold every point that belongs there, the newest among them; what was made in the last hour may be on its way. */
+function isWhole(copy: CopyFacts, now: Date): boolean {
+  if (copy.error !== null || copy.lastOkAt === null || copy.beyond?.hasNewest === false || copy.withheld?.hasNewest === false) return false;
+  return copy.awaySince === null ? !isLate(copy, now) : !isLongAway(copy, now);
+}
+
+function isLate({ missing, missingSince }: CopyFacts, now: Date): boolean {
+  return missing > 0 && (missingSince === null || now.getTime() - missingSince.getTime() > hour);
+}
+
+function isLongAway({ lastOkAt }: CopyFacts, now: Date): boolean {
+  return lastOkAt === null || now.getTime() - lastOkAt.getTime() > longestAwayMs;
+}
+
+/** What to do where points stay here because others could read them there. */
+export function withheldHint(store: string): string {
+  return `holdfast key new encrypts new points; if others may read them there: encrypt: false at ${store} in backup.yaml`;
 }
 
 export function assess(facts: StatusFacts): Assessment {
@@ -103,12 +134,7 @@ export function assess(facts: StatusFacts): Assessment {
   if (last !== undefined && unsaved > 0 && facts.now.getTime() - Date.parse(last.createdAt) > hour) {
     find("changes of more than an hour are in no point", "holdfast backup");
   }
-  for (const copy of facts.copies) {
-    if (copy.error !== null) find(`copy ${copy.name}: ${copy.error}`, copy.hint ?? "holdfast sync --wait");
-    else if (copy.missing > 0) find(`copy ${copy.name} lacks ${copy.missing} points`, "holdfast sync --wait");
-    else if (copy.beyond?.hasNewest === false)
-      find(`copy ${copy.name}: the newest point does not fit into its budget`, "raise max_bytes in backup.yaml, or delete old points there");
-  }
+  for (const copy of facts.copies) findings.push(...judgeCopy(copy, facts.now));
   for (const mirror of facts.mirrors) {
     if (mirror.status !== "ok")
       find(
@@ -116,17 +142,58 @@ export function assess(facts: StatusFacts): Assessment {
         mirror.hint ?? "holdfast mirror",
       );
   }
-  const whole = (last === undefined ? 0 : 1) + facts.copies.filter((copy) => isWhole(copy)).length;
-  const elsewhere = facts.copies.filter((copy) => copy.kind === "branch" && isWhole(copy)).length;
-  if (last !== undefined && whole < 2)
+  const threeTwoOne = countPlaces(placesOf(facts));
+  if (last !== undefined && threeTwoOne.copies < 2)
     find("there is one copy only: a lost disk loses everything but what is pushed", "holdfast store add NAME branch:REMOTE/holdfast/backup");
   const protection = last === undefined ? "unprotected" : findings.length === 0 ? "protected" : "at_risk";
-  return { protection, findings, notices: noticesOf(facts), copies: { whole, elsewhere } };
+  return { protection, findings, notices: noticesOf(facts, threeTwoOne), threeTwoOne };
 }
 
-function noticesOf({ rewrites: [newest, ...older] }: StatusFacts): Remark[] {
-  if (newest === undefined) return [];
-  const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
-  const hint = "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge";
-  return [{ what: `${describeRewrite(newest)}${more}`, hint }];
+function judgeCopy(copy: CopyFacts, now: Date): Remark[] {
+  const points = `${copy.missing} point${copy.missing === 1 ? "" : "s"}`;
+  if (copy.error !== null) return [{ what: `copy ${copy.name}: ${copy.error}`, hint: copy.hint ?? "holdfast sync --wait" }];
+  if (copy.awaySince !== null) {
+    if (!isLongAway(copy, now)) return [];
+    const days = copy.lastOkAt === null ? undefined : Math.floor((now.getTime() - copy.lastOkAt.getTime()) / (24 * hour));
+    const lastSeen = days === undefined ? "was never whole" : `was last whole ${days} days ago`;
+    return [
+      { what: `copy ${copy.name} is away and ${lastSeen}; ${points} waiting`, hint: "bring it back (is the disk mounted?), then: holdfast sync" },
+    ];
+  }
+  if (copy.withheld?.hasNewest === false) {
+    const which = copy.withheld.points === 1 ? "a point is" : `${copy.withheld.points} points are`;
+    return [{ what: `copy ${copy.name}: ${which} not encrypted, and not sent there`, hint: withheldHint(copy.name) }];
+  }
+  if (isLate(copy, now)) return [{ what: `copy ${copy.name} lacks ${points}`, hint: "holdfast sync --wait" }];
+  if (copy.beyond?.hasNewest !== false) return [];
+  const hint = "raise max_bytes in backup.yaml, or delete old points there";
+  return [{ what: `copy ${copy.name}: the newest point does not fit into its budget`, hint }];
+}
+
+/** The primary counts while it can be read; of a copy nothing counts but that it was seen whole. */
+function placesOf({ points, primary, copies, now }: StatusFacts): Place[] {
+  const whole = copies.filter((copy) => isWhole(copy, now));
+  // One of which nothing is known is taken to stand where the primary does.
+  const places = whole.map(({ medium, isOffsite }) => ({ medium: medium ?? primary?.medium ?? "", isOffsite }));
+  return points === undefined || points.length === 0 || primary === null ? places : [primary, ...places];
+}
+
+function noticesOf({ rewrites, copies, points }: StatusFacts, threeTwoOne: ThreeTwoOne): Remark[] {
+  const notices: Remark[] = [];
+  const [newest, ...older] = rewrites;
+  if (newest !== undefined) {
+    const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
+    const hint = "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge";
+    notices.push({ what: `${describeRewrite(newest)}${more}`, hint });
+  }
+  for (const { name, withheld } of copies) {
+    if (withheld?.hasNewest !== true) continue;
+    const which = withheld.points === 1 ? "an older point is" : `${withheld.points} older points are`;
+    const hint = `newer ones are there; to send these too, for others to read: encrypt: false at ${name} in backup.yaml`;
+    notices.push({ what: `copy ${name}: ${which} not encrypted, and not sent there`, hint });
+  }
+  const next = nextPlace(threeTwoOne);
+  if (next !== undefined && points !== undefined && threeTwoOne.copies >= 2)
+    notices.push({ what: `not yet 3-2-1: ${describeThreeTwoOne(threeTwoOne)}`, hint: next });
+  return notices;
 }

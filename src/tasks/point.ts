@@ -158,7 +158,7 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   await store.clearLeftovers(at);
   const cleared = await clearOrphans(store, at);
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
-  for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`, app.state.drillLock]) sweepLock(lock);
+  for (const lock of [app.state.lock, app.state.workerLock, app.state.drillLock]) sweepLock(lock);
   if (findLockOwner(app.state.drillLock) === undefined) await sweepDrill(app);
   rmSync(join(app.state.root, "packing"), { recursive: true, force: true });
   writeFileSync(app.state.swept, "");

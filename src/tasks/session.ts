@@ -24,8 +24,8 @@ export interface SessionResult {
 export interface SessionPlace {
   readonly kind: "mirror" | "copy";
   readonly name: string;
-  /** `current`: it has all that is here. `pending`: a worker is on its way. */
-  readonly state: "current" | "pending" | "behind";
+  /** `current`: it has all that is here. `pending`: a worker is on its way. `away`: a disk that is not here, which is no failure. */
+  readonly state: "current" | "pending" | "behind" | "away";
   readonly message: string | null;
 }
 
@@ -37,7 +37,8 @@ export async function endSession(app: App, { waitMs, signal }: { waitMs: number 
   const made = await makePointNow(app, { kind: "session", isAsked: false, signal });
   const point = made.status === "made" ? made.manifest.id : made.last;
   const places = waitMs === undefined ? await placesAsKnown(app, point) : await placesAfterSync(app, point, waitMs, signal);
-  if (places.some(({ state }) => state === "pending")) startWorker(app);
+  // A disk that was away when it was last looked for may be back.
+  if (places.some(({ state }) => state === "pending" || (state === "away" && waitMs === undefined))) startWorker(app);
   return { point, isNew: made.status === "made", problems: made.status === "made" ? made.problems.length : 0, places };
 }
 
@@ -51,7 +52,7 @@ async function placesAfterSync(app: App, point: string, waitMs: number, signal: 
   const deadline = AbortSignal.timeout(waitMs);
   const bounded = AbortSignal.any([signal, deadline]);
   try {
-    await syncAll(app, { force: true, signal: bounded });
+    await syncAll(app, { force: true, lockWaitMs: Number.POSITIVE_INFINITY, signal: bounded });
     const checks = await checkMirrorsNow(app, bounded);
     // One that is ahead has what is here, and more: an older commit was checked out again, or a colleague was quicker.
     const hasAll = ({ status, refs }: MirrorCheck): boolean =>
@@ -71,9 +72,11 @@ function mirrorPlace(name: string, state: SessionPlace["state"], message: string
 
 function copyPlaces(app: App, point: string, otherwise: "pending" | "behind"): SessionPlace[] {
   return copyConfigs(app).map(({ name }) => {
-    const { newest, error } = readCopyState(app.state.copies, name);
+    const { newest, error, awaySince, withheld } = readCopyState(app.state.copies, name);
+    if (awaySince !== null) return { kind: "copy", name, state: "away", message: null };
     const isCurrent = error === null && newest !== null && newest >= point;
-    return { kind: "copy", name, state: isCurrent ? "current" : otherwise, message: isCurrent ? null : error };
+    const reason = error ?? (withheld?.hasNewest === false ? "not encrypted, so not sent there" : null);
+    return { kind: "copy", name, state: isCurrent ? "current" : otherwise, message: isCurrent ? null : reason };
   });
 }
 

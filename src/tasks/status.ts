@@ -11,10 +11,10 @@ import { type HooksStatus, hooksStatus } from "../hooks/status.ts";
 import { readStates } from "../mirror/queue.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
-import { readCopyState } from "../replicate/copy-state.ts";
 import { acknowledgeRewrites, readRewrites } from "../state/rewrites.ts";
 import { readRunLog } from "../state/run-log.ts";
-import { type Assessment, assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
+import { type Assessment, assess, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
+import { readCopies, readPrimaryPlace } from "./copy-facts.ts";
 import { type PointPlan, planPoint } from "./point.ts";
 
 export interface Status extends StatusFacts {
@@ -31,6 +31,7 @@ export async function readStatus(app: App): Promise<Status> {
     readPlan(app),
     readMirrors(app),
   ]);
+  const copies = await readCopies(app, points.points);
   const isFiring = fires(hooks) && hooks.trigger.state === "ready";
   const isMissing = hooks.hooks.every(({ state }) => state === "missing");
   const facts: StatusFacts = {
@@ -41,7 +42,8 @@ export async function readStatus(app: App): Promise<Status> {
     isConfigMissing: app.configFile.isRemembered,
     hooks: isFiring ? "firing" : isMissing ? "missing" : "partly",
     silentWorktrees,
-    copies: readCopies(app),
+    primary: await readPrimaryPlace(app),
+    copies,
     mirrors,
     rewrites: readAlarming(app),
   };
@@ -108,33 +110,6 @@ async function readPlan(app: App): Promise<PointPlan | undefined> {
     if (error instanceof BackupError) return undefined;
     throw error;
   });
-}
-
-function readCopies(app: App): CopyFacts[] {
-  const primary = folderName(app);
-  return app.config.stores
-    .filter((store) => store.name !== primary)
-    .map(({ name, url }) => {
-      const state = readCopyState(app.state.copies, name);
-      return {
-        name,
-        url,
-        kind: parseStoreUrl(url).kind === "folder" ? ("folder" as const) : ("branch" as const),
-        missing: state.missing,
-        beyond: state.beyond,
-        lastOkAt: state.lastOkAt === null ? null : new Date(state.lastOkAt),
-        error: state.error ?? (state.lastOkAt === null ? "nothing was copied yet" : null),
-        hint: state.hint,
-      };
-    });
-}
-
-function folderName(app: App): string | undefined {
-  try {
-    return primaryStore(app).name;
-  } catch {
-    return undefined; // not protected: every store is listed
-  }
 }
 
 async function readMirrors(app: App): Promise<MirrorFacts[]> {

@@ -1,9 +1,12 @@
 /** What a hook starts. */
 import { type App, now, openApp } from "../app.ts";
+import { copyConfigs } from "../app-stores.ts";
 import { describeError } from "../core/errors.ts";
+import type { Replication } from "../hooks/worker.ts";
 import { stateDirOf } from "../state/layout.ts";
+import { syncCopy } from "./copies.ts";
 import { makePointNow } from "./point.ts";
-import { syncCopies, syncMirrors } from "./sync.ts";
+import { syncMirrors } from "./sync.ts";
 
 /** What a hook starts: points for the marks, copies and mirrors beside them, until nothing is left to do. */
 export async function runHookWorker(commonDir: string, signal: AbortSignal): Promise<void> {
@@ -22,22 +25,7 @@ export async function runHookWorker(commonDir: string, signal: AbortSignal): Pro
       await mendHooks(fresh);
       await makePointNow(fresh, { kind: pointKindOf(events), isAsked: false, signal: pointSignal });
     },
-    startReplication: (replicationSignal) => {
-      // Each on its own: a mirror that hangs does not keep a copy from its next round.
-      const parts = [syncCopies, syncMirrors].map(
-        (part) =>
-          new Repeated(async () => {
-            const fresh = { ...(await openApp(commonDir)), log: app.log };
-            await part(fresh, { force: false, signal: replicationSignal });
-          }),
-      );
-      return {
-        request: () => {
-          for (const part of parts) part.request();
-        },
-        idle: async () => void (await Promise.all(parts.map((part) => part.idle()))),
-      };
-    },
+    startReplication: (replicationSignal) => new Followers(async () => ({ ...(await openApp(commonDir)), log: app.log }), replicationSignal),
     log: app.log,
     signal,
   });
@@ -54,6 +42,46 @@ async function mendHooks(app: App): Promise<void> {
     app.log.write("hooks_mended", { overwritten });
   } catch (error) {
     app.log.write("hooks_not_mended", { overwritten, message: describeError(error) });
+  }
+}
+
+/** The mirrors, and each copy on its own: one that hangs for hours keeps no other from its next round. */
+class Followers implements Replication {
+  readonly #roster: Repeated;
+  readonly #mirrors: Repeated;
+  readonly #copies = new Map<string, Repeated>();
+
+  /** `open` gives the settings as they are now. */
+  constructor(open: () => Promise<App>, signal: AbortSignal) {
+    this.#roster = new Repeated(async () => {
+      for (const { name } of copyConfigs(await open())) this.#copyOf(name, open, signal).request();
+    });
+    this.#mirrors = new Repeated(async () => void (await syncMirrors(await open(), { force: false, signal })));
+  }
+
+  request(): void {
+    this.#roster.request();
+    this.#mirrors.request();
+  }
+
+  async idle(): Promise<void> {
+    const ends = await Promise.allSettled([this.#roster.idle(), this.#mirrors.idle()]);
+    // The roster has started them all by now. A rejection is told when none is at work any more.
+    ends.push(...(await Promise.allSettled([...this.#copies.values()].map((copy) => copy.idle()))));
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
+  }
+
+  #copyOf(name: string, open: () => Promise<App>, signal: AbortSignal): Repeated {
+    const known = this.#copies.get(name);
+    if (known !== undefined) return known;
+    const copy = new Repeated(async () => {
+      const app = await open();
+      const config = copyConfigs(app).find((store) => store.name === name);
+      // Whoever sends to it now may have begun before the newest point: it is waited for, however long it takes.
+      if (config !== undefined) await syncCopy(app, config, { force: false, lockWaitMs: Number.POSITIVE_INFINITY, signal });
+    });
+    this.#copies.set(name, copy);
+    return copy;
   }
 }
 

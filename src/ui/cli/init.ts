@@ -6,7 +6,7 @@ import { readStatus } from "../../tasks/status.ts";
 import { syncAll } from "../../tasks/sync.ts";
 import { describePoint, reportProblems } from "./backup.ts";
 import type { CommandContext } from "./context.ts";
-import { reportCopy, reportMirror } from "./sync.ts";
+import { hasNewest, reportCopy, reportMirror } from "./sync.ts";
 import { count } from "./words.ts";
 
 interface InitOptions {
@@ -60,7 +60,7 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
   output.line("Get it back at any time: restore-from-git latest");
   output.json({ ...result, copies, mirrors, findings: assessment.findings });
   if (!isProven) throw new BackupError("mismatch", "the first point does not restore as it was captured", { hint: "holdfast doctor" });
-  const isWhole = result.problems.length === 0 && copies.every(({ status }) => status === "ok") && mirrors.every(({ status }) => status === "ok");
+  const isWhole = result.problems.length === 0 && copies.every(hasNewest) && mirrors.every(({ status }) => status === "ok");
   return isWhole ? exitCodes.done : exitCodes.partial;
 }
 

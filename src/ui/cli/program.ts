@@ -87,7 +87,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .action(run(async () => (await import("./verify.ts")).verify));
 
   add("sync", "bring copies and mirrors up to date")
-    .option("--wait", "first let a running worker finish")
+    .option("--wait", "first let other runs finish, then go on until all is there, or cannot be")
     .action(run(async () => (await import("./sync.ts")).sync));
 
   add("mirror", "push branches and tags to the mirrors, each in its mode")

@@ -4,12 +4,13 @@ import { storedSize } from "../../core/manifest.ts";
 import { Policy } from "../../core/policy.ts";
 import { describeRewrite } from "../../core/rewrites.ts";
 import type { CopyFacts, Protection } from "../../status/assess.ts";
+import { describeThreeTwoOne } from "../../status/three-two-one.ts";
 import { explainFiles } from "../../status/unsaved.ts";
 import { storeFoldersOf } from "../../tasks/point.ts";
 import { acknowledgeAll, readStatus, type Status } from "../../tasks/status.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
-import { age, beyondBudget, bytes, count, path, table } from "./words.ts";
+import { age, beyondBudget, bytes, count, localTime, path, stayHere, table } from "./words.ts";
 
 const exitOf: Readonly<Record<Protection, number>> = { protected: exitCodes.done, at_risk: exitCodes.partial, unprotected: exitCodes.failed };
 const wordsOf: Readonly<Record<Protection, string>> = { protected: "PROTECTED", at_risk: "AT RISK", unprotected: "UNPROTECTED" };
@@ -31,7 +32,8 @@ export async function status(
     last: points?.at(-1) ?? null,
     points: points?.length ?? 0,
     stored: points?.reduce((sum, point) => sum + storedSize(point), 0) ?? 0,
-    wholeCopies: assessment.copies.whole,
+    wholeCopies: assessment.threeTwoOne.copies,
+    threeTwoOne: assessment.threeTwoOne,
     ...facts,
   });
   return exitOf[assessment.protection];
@@ -54,6 +56,7 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
   for (const { remote, status: state, at, notes = [] } of mirrors) {
     rows.push([`mirror ${remote}`, at === null ? "never pushed" : `${state}, ${age(at, now)}${notes.map((note) => `; ${note}`).join("")}`]);
   }
+  if (last !== undefined || copies.length > 0) rows.push(["3-2-1", describeThreeTwoOne(assessment.threeTwoOne)]);
   rows.push(["hooks", hooks === "firing" ? "installed" : hooks === "partly" ? "some do not fire" : "not installed"]);
   for (const line of table(rows)) output.line(`  ${line}`);
   const remarks = [...assessment.findings, ...assessment.notices];
@@ -62,10 +65,17 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
 }
 
 function copyState(copy: CopyFacts, now: Date): string {
-  const state = copy.beyond === null ? "whole" : beyondBudget(copy.beyond);
-  if (copy.error === null && copy.missing === 0 && copy.lastOkAt !== null) return `${state}, seen ${age(copy.lastOkAt, now)}`;
-  if (copy.lastOkAt === null) return "nothing copied yet";
-  return `${copy.missing > 0 ? `${count(copy.missing, "point")} missing` : "not reached"}, last whole ${age(copy.lastOkAt, now)}`;
+  const waiting = `${count(copy.missing, "point")}${copy.missing === 0 ? "" : ` (${bytes(copy.missingBytes)})`}`;
+  const lastWhole = copy.lastOkAt === null ? "never whole" : `last whole ${age(copy.lastOkAt, now)}`;
+  if (copy.sendingSince !== null && copy.missing > 0) return `being sent to since ${localTime(copy.sendingSince)}, ${waiting} to go`;
+  if (copy.awaySince !== null) return `away since ${localTime(copy.awaySince)}, ${waiting} waiting, ${lastWhole}`;
+  if (copy.error !== null || copy.lastOkAt === null) {
+    if (copy.lastOkAt === null) return "nothing copied yet";
+    return `${copy.missing > 0 ? `${waiting} missing` : "not reached"}, ${lastWhole}`;
+  }
+  const notes = [...(copy.beyond === null ? [] : [beyondBudget(copy.beyond)]), ...(copy.withheld === null ? [] : [stayHere(copy.withheld)])];
+  if (copy.missing > 0) return [`${waiting} waiting`, ...notes, lastWhole].join(", ");
+  return `${notes.length === 0 ? "whole" : notes.join(", ")}, seen ${age(copy.lastOkAt, now)}`;
 }
 
 function wouldBeLost(unsaved: Status["unsaved"], examples: readonly string[]): string {

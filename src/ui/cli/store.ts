@@ -6,10 +6,11 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import { isBranch, isRefName, parseStoreUrl } from "../../core/store-url.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
+import { syncCopies } from "../../tasks/copies.ts";
 import { freeName } from "../../tasks/protect.ts";
-import { refuseForeignCopy, syncCopies } from "../../tasks/sync.ts";
+import { refuseForeignCopy } from "../../tasks/sync.ts";
 import type { CommandContext } from "./context.ts";
-import { reportCopy } from "./sync.ts";
+import { hasNewest, reportCopy } from "./sync.ts";
 import { bytes, table } from "./words.ts";
 
 interface StoreOptions {
@@ -52,7 +53,7 @@ export async function store(
       const outcome = outcomes.find((copy) => copy.store === name);
       if (outcome !== undefined) reportCopy(outcome, output);
       output.json({ ...added, copy: outcome });
-      return outcome === undefined || outcome.status === "ok" ? exitCodes.done : exitCodes.partial;
+      return outcome === undefined || hasNewest(outcome) ? exitCodes.done : exitCodes.partial;
     }
     case "remove": {
       if (!stores.some(({ name }) => name === first))

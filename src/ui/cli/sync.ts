@@ -1,32 +1,32 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
+import { thousands } from "../../core/words.ts";
 import type { MirrorCheck } from "../../mirror/check.ts";
 import type { MirrorOutcome } from "../../mirror/outcome.ts";
-import type { CopyOutcome } from "../../replicate/replicate.ts";
-import { findLockOwner } from "../../state/lock.ts";
+import type { CopyOutcome, CopyProgress } from "../../replicate/replicate.ts";
+import { withheldHint } from "../../status/assess.ts";
 import { checkMirrorsNow, syncAll, syncMirrors } from "../../tasks/sync.ts";
+import { syncPatiently } from "../../tasks/sync-wait.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
-import { beyondBudget, count, path } from "./words.ts";
+import { beyondBudget, bytes, count, localTime, path, stayHere } from "./words.ts";
 
 export async function sync({ cwd, output, signal }: CommandContext, options: { readonly wait?: boolean }): Promise<number> {
   const app = await openApp(cwd);
-  if (options.wait === true) while (findLockOwner(app.state.workerLock) !== undefined) await delay(100, undefined, { signal });
-  const { copies, mirrors } = await syncAll(app, {
-    force: true,
-    signal,
-    onEvent: (event) => {
-      if (event.kind === "copy") output.progress(`${event.store}: point ${event.done} of ${event.total}`);
-    },
-  });
+  const onProgress = ({ store, done, total, doneBytes, totalBytes }: CopyProgress): void =>
+    output.progress(`${store}: ${thousands(done)} of ${count(total, "point")}, ${bytes(doneBytes)} of ${bytes(totalBytes)}`);
+  const { copies, mirrors } =
+    options.wait === true
+      ? await syncPatiently(app, { signal, onProgress, onWait: output.progress })
+      : await syncAll(app, { force: true, isThorough: true, signal, onProgress });
   if (copies.length + mirrors.length === 0)
     output.line("There is no other store and no mirror: nothing to bring up to date. holdfast store add NAME URL adds one.");
   for (const copy of copies) reportCopy(copy, output);
   for (const mirror of mirrors) reportMirror(mirror, output);
   output.json({ copies, mirrors });
-  const isWhole = copies.every(({ status }) => status === "ok") && mirrors.every(({ status }) => status === "ok");
-  return isWhole ? exitCodes.done : exitCodes.partial;
+  // Whoever waits wants all of it there; otherwise a disk that is in its drawer is as it should be.
+  const isWell = (copy: CopyOutcome): boolean => hasNewest(copy) || (copy.status === "away" && (options.wait !== true || copy.missing === 0));
+  return copies.every(isWell) && mirrors.every(({ status }) => status === "ok") ? exitCodes.done : exitCodes.partial;
 }
 
 export async function mirror({ cwd, output, signal }: CommandContext, options: { readonly check?: boolean }): Promise<number> {
@@ -45,13 +45,22 @@ export async function mirror({ cwd, output, signal }: CommandContext, options: {
   return checks.every(({ status }) => status === "same") ? exitCodes.done : exitCodes.partial;
 }
 
-export function reportCopy({ store, status, sent, missing, beyond, message, hint }: CopyOutcome, output: Output): void {
-  const state = beyond === undefined ? "whole" : beyondBudget(beyond);
-  if (status === "ok") output.line(`copy ${store}: ${state}${sent > 0 ? `, ${count(sent, "point")} sent` : ""}`);
-  else
-    output.line(
-      `copy ${store}: ${status}, ${count(missing, "point")} missing${message === undefined ? "" : `: ${message}`}${hint === undefined ? "" : `\n  hint: ${hint}`}`,
-    );
+/** It has every point that belongs there, the newest among them where that is for it to have. */
+export function hasNewest({ status, withheld }: CopyOutcome): boolean {
+  return status === "ok" && withheld?.hasNewest !== false;
+}
+
+export function reportCopy(copy: CopyOutcome, output: Output): void {
+  const { store, status, sent, missing, missingBytes = 0, beyond, withheld, awaySince, message, hint } = copy;
+  const waiting = `${count(missing, "point")}${missing === 0 ? "" : ` (${bytes(missingBytes)})`}`;
+  const because = `${message === undefined ? "" : `: ${message}`}${hint === undefined ? "" : `\n  hint: ${hint}`}`;
+  if (status === "ok") {
+    const state = beyond !== undefined ? beyondBudget(beyond) : withheld === undefined ? "whole" : stayHere(withheld);
+    output.line(`copy ${store}: ${state}${sent > 0 ? `, ${count(sent, "point")} sent` : ""}`);
+    if (withheld?.hasNewest === false) output.line(`  hint: ${withheldHint(store)}`);
+  } else if (status === "away")
+    output.line(`copy ${store}: away${awaySince === undefined ? "" : ` since ${localTime(new Date(awaySince))}`}, ${waiting} waiting${because}`);
+  else output.line(`copy ${store}: ${status}, ${waiting} missing${because}`);
 }
 
 function reportCheck({ remote, status, refs, kept, message, hint }: MirrorCheck, output: Output): void {

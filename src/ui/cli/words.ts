@@ -1,7 +1,7 @@
 /** Sizes, ages and paths in words for people. */
 import { printablePath } from "../../core/paths.ts";
 import { thousands } from "../../core/words.ts";
-import type { Beyond } from "../../replicate/copy-state.ts";
+import type { Beyond, Withheld } from "../../replicate/copy-state.ts";
 
 export function bytes(count: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -54,6 +54,12 @@ export function count(number: number, noun: string, plural = `${noun}s`): string
 export function beyondBudget({ points, maxBytes, hasNewest }: Beyond): string {
   const which = hasNewest ? count(points, "older point") : points === 1 ? "the newest point" : `${count(points, "point")}, the newest among them,`;
   return `${which} ${points === 1 ? "does" : "do"} not fit into ${bytes(maxBytes)}`;
+}
+
+/** "12 older points are not encrypted and stay here". */
+export function stayHere({ points, hasNewest }: Withheld): string {
+  const which = hasNewest ? count(points, "older point") : points === 1 ? "the newest point" : `${count(points, "point")}, the newest among them,`;
+  return `${which} ${points === 1 ? "is not encrypted and stays" : "are not encrypted and stay"} here`;
 }
 
 export function path(text: string): string {

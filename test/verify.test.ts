@@ -95,6 +95,30 @@ describe("verify", () => {
     expect((await work.json(["verify"])).findings).toEqual([]);
   });
 
+  test("mends a backup branch from the primary", async () => {
+    using work = await workspace();
+    const remote = join(work.path, "remote.git");
+    work.repo.git("init", "--quiet", "--bare", remote);
+    await work.json(["store", "add", "hub", `branch:${remote}#holdfast/backup`]);
+    work.repo.write("more.txt", "m\n");
+    const id = await work.backup();
+    await work.run(["sync"]);
+    // Somebody with push rights takes a file out, and a manifest.
+    const clone = join(work.path, "clone");
+    work.repo.git("clone", "--quiet", "--branch", "holdfast/backup", remote, clone);
+    const git = (...args: string[]) => work.repo.git("-C", clone, "-c", "user.name=X", "-c", "user.email=x@example.org", ...args);
+    const first = (await work.points())[0]?.id ?? "";
+    git("rm", "--quiet", `${id.slice(0, 8)}/${id}.tar.zst`, manifestKey(first));
+    git("commit", "--quiet", "--message", "tidy");
+    git("push", "--quiet", "origin", "HEAD");
+    const { findings } = await work.json(["verify", "--store", "hub"], 13);
+    expect(findings).toContainEqual(expect.objectContaining({ kind: "artifact", point: id, copies: ["local"] }));
+    expect(findings).toContainEqual(expect.objectContaining({ kind: "chain", point: id, copies: ["local"] }));
+    expect(await work.run(["verify", "--store", "hub", "--repair"])).toMatchObject({ code: 0, stdout: expect.stringContaining("from local.") });
+    expect((await work.run(["verify", "--store", "hub", "--decode"])).code).toBe(0);
+    expect(work.repo.git("--git-dir", remote, "ls-tree", "-r", "--name-only", "holdfast/backup")).toContain(`${id}.tar.zst`);
+  });
+
   test("stops when its time is up, says what is left, and goes on there", async () => {
     using work = await workspace();
     await work.backup();

@@ -41,7 +41,11 @@ export interface VerifyWish {
   readonly worktree: { readonly samplePercent: number; readonly countTolerancePercent: number } | undefined;
 }
 
+/** `isMended`: what it is about was put back. */
+export type VerifyFinding = Finding & { readonly isMended: boolean };
+
 export interface VerifyOutcome extends VerifyResult {
+  readonly findings: readonly VerifyFinding[];
   readonly store: string;
   readonly newSigners: readonly NamedSigner[];
   /** Undefined where no repair was asked for, or nothing was to be mended. */
@@ -78,7 +82,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   const isOver = (): boolean => wish.maxDurationMs !== undefined && now().getTime() - startedAt.getTime() >= wish.maxDurationMs;
   const primary = primaryStore(app);
   const store = wish.store === undefined || wish.store === primary.name ? primary : await findStore(app, wish.store);
-  await readIdentity(store, options);
+  const { repository } = await readIdentity(store, options);
   const others = [primary, ...(await copyStores(app))].filter(({ url }) => url !== store.url);
   // Nothing is mended beside a point that is being made or deleted.
   await using _lock = wish.repairs
@@ -97,7 +101,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       share,
       isOver,
       record,
-      remembered: await rememberedOf(app, store, primary, options),
+      remembered: await rememberedOf(app, store, { primary, repository }, options),
       isPruned,
       judge,
       hasBudget: app.config.stores.some(({ name, maxBytes }) => name === store.name && maxBytes !== undefined),
@@ -106,10 +110,13 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       ...options,
     });
     const spot = await checkSpot(app, wish, store, survey, options);
-    const findings = [...result.findings, ...(spot?.faults ?? []).map(alone)];
     const place = { store, others, survey, expected, judge, options: { signal: options.signal } };
     const repaired = wish.repairs ? await repair({ ...place, findings: result.findings, scratch }) : undefined;
-    const still = result.findings.filter((one) => one.weight === "damage" && !(repaired !== undefined && isMended(one, repaired, survey)));
+    const findings = [...result.findings, ...(spot?.faults ?? []).map(alone)].map((one) => ({
+      ...one,
+      isMended: repaired !== undefined && isMended(one, repaired, survey),
+    }));
+    const still = findings.filter((one) => one.weight === "damage" && !one.isMended);
     if (wish.point === undefined) record.finish(new Set(survey.sizes.keys()));
     const mended = repaired?.mended.length ?? 0;
     app.log.write("verified", { store: store.name, level: wish.level, points: result.points, ...result.artifacts, damaged: still.length, mended });
@@ -188,10 +195,15 @@ function isPruned(_id: PointId): boolean {
  * What this machine knows of the store's newest point: what it made last in the primary, what it saw last in a copy. Asked
  * before the store is listed: a point that comes in between is no rollback.
  */
-async function rememberedOf(app: App, store: Store, primary: Store, options: CallOptions): Promise<RememberedPoint[]> {
+async function rememberedOf(
+  app: App,
+  store: Store,
+  { primary, repository }: { readonly primary: Store; readonly repository: string },
+  options: CallOptions,
+): Promise<RememberedPoint[]> {
   if (store === primary) {
     const known = new KnownState(app.state.captureState).load();
-    return known === undefined ? [] : [{ id: known.id, sha256: known.manifestSha256 }];
+    return known?.repository === repository ? [{ id: known.id, sha256: known.manifestSha256 }] : [];
   }
   const { newest } = readCopyState(app.state.copies, store.name);
   if (newest === null) return [];

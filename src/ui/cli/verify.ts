@@ -50,7 +50,7 @@ export async function verify({ cwd, output, signal }: CommandContext, options: V
 /** 13 for damage that is still there; 3 for doubts, and for what was not looked at though it was asked for. */
 function exitCodeOf({ isDamaged, findings, artifacts, undecoded }: VerifyOutcome): number {
   if (isDamaged) return new BackupError("damaged", "").exitCode;
-  const isWhole = findings.every(({ weight }) => weight !== "doubt") && artifacts.left === 0 && undecoded === null;
+  const isWhole = findings.every(({ weight, isMended }) => weight !== "doubt" || isMended) && artifacts.left === 0 && undecoded === null;
   return isWhole ? exitCodes.done : exitCodes.partial;
 }
 

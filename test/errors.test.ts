@@ -511,7 +511,7 @@ function flipByte(file: string): void {
   writeFileSync(file, bytes);
 }
 
-/** Another version of an artifact, with sums in the manifest that fit. */
+/** Another version of an artifact, with sums in the manifest that fit, and without a signature that no longer would. */
 function rewriteArtifact(work: Workspace, id: string, kind: string, plain: Buffer): void {
   const file = join(work.store, id.slice(0, 8), `${id}.${kind}`);
   const manifestFile = join(work.store, id.slice(0, 8), `${id}.json`);
@@ -521,7 +521,7 @@ function rewriteArtifact(work: Workspace, id: string, kind: string, plain: Buffe
   const artifact = manifest.artifacts.find(({ name }: { name: string }) => name === `${id}.${kind}`);
   const sum = (bytes: Buffer): string => execFileSync("sha256sum", { input: bytes, encoding: "utf8" }).slice(0, 64);
   Object.assign(artifact, { size: stored.length, sha256: sum(stored), plainSize: plain.length, plainSha256: sum(plain) });
-  writeFileSync(manifestFile, JSON.stringify(manifest));
+  writeFileSync(manifestFile, JSON.stringify({ ...manifest, signature: null }));
 }
 
 function start(args: readonly string[], work: Workspace): { process: ChildProcess; ended: Promise<{ code: number | null; stderr: string }> } {

@@ -2,24 +2,28 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type App, now } from "../app.ts";
+import { type App, now, random } from "../app.ts";
 import { copyStores, findStore, primaryStore } from "../app-stores.ts";
 import { KnownState } from "../capture/known.ts";
-import { findPoint, sortPoints } from "../core/catalogue.ts";
+import { chainOf, findPoint, sortPoints } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
 import type { RememberedPoint } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
 import { type Manifest, manifestKey } from "../core/manifest.ts";
+import { Policy } from "../core/policy.ts";
+import { readContents } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
 import { acquireLock } from "../state/lock.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
+import { type Fault, type Finding, fault } from "../verify/finding.ts";
 import { VerifiedRecord } from "../verify/record.ts";
 import { isMended, type RepairResult, repair } from "../verify/repair.ts";
 import { parseShare } from "../verify/share.ts";
-import { readStoredManifest } from "../verify/survey.ts";
+import { readStoredManifest, type Survey } from "../verify/survey.ts";
 import { type VerifyResult, verify } from "../verify/verify.ts";
-import { makePointNow } from "./point.ts";
+import { checkWorktree, type WorktreeCheck } from "../verify/worktree.ts";
+import { makePointNow, storeFoldersOf } from "./point.ts";
 import { meetNew, type NamedSigner, readTrust } from "./signers.ts";
 
 export interface VerifyWish {
@@ -33,13 +37,21 @@ export interface VerifyWish {
   /** No artifact is begun after so long. */
   readonly maxDurationMs: number | undefined;
   readonly repairs: boolean;
+  /** Compare the living worktree with the point, or the newest one. */
+  readonly worktree: { readonly samplePercent: number; readonly countTolerancePercent: number } | undefined;
 }
 
+/** `isMended`: what it is about was put back. */
+export type VerifyFinding = Finding & { readonly isMended: boolean };
+
 export interface VerifyOutcome extends VerifyResult {
+  readonly findings: readonly VerifyFinding[];
   readonly store: string;
   readonly newSigners: readonly NamedSigner[];
   /** Undefined where no repair was asked for, or nothing was to be mended. */
   readonly repair: (RepairResult & { readonly fullPoint: PointId | null }) | undefined;
+  /** Undefined where it was not asked for. */
+  readonly worktree: Omit<WorktreeCheck, "faults"> | undefined;
   /** Damage that is still there. */
   readonly isDamaged: boolean;
 }
@@ -70,7 +82,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   const isOver = (): boolean => wish.maxDurationMs !== undefined && now().getTime() - startedAt.getTime() >= wish.maxDurationMs;
   const primary = primaryStore(app);
   const store = wish.store === undefined || wish.store === primary.name ? primary : await findStore(app, wish.store);
-  await readIdentity(store, options);
+  const { repository } = await readIdentity(store, options);
   const others = [primary, ...(await copyStores(app))].filter(({ url }) => url !== store.url);
   // Nothing is mended beside a point that is being made or deleted.
   await using _lock = wish.repairs
@@ -89,7 +101,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       share,
       isOver,
       record,
-      remembered: await rememberedOf(app, store, primary, options),
+      remembered: await rememberedOf(app, store, { primary, repository }, options),
       isPruned,
       judge,
       hasBudget: app.config.stores.some(({ name, maxBytes }) => name === store.name && maxBytes !== undefined),
@@ -97,20 +109,65 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       now,
       ...options,
     });
+    const spot = await checkSpot(app, wish, store, survey, options);
     const place = { store, others, survey, expected, judge, options: { signal: options.signal } };
     const repaired = wish.repairs ? await repair({ ...place, findings: result.findings, scratch }) : undefined;
-    const still = result.findings.filter((one) => one.weight === "damage" && !(repaired !== undefined && isMended(one, repaired, survey)));
+    const findings = [...result.findings, ...(spot?.faults ?? []).map(alone)].map((one) => ({
+      ...one,
+      isMended: repaired !== undefined && isMended(one, repaired, survey),
+    }));
+    const still = findings.filter((one) => one.weight === "damage" && !one.isMended);
     if (wish.point === undefined) record.finish(new Set(survey.sizes.keys()));
     const mended = repaired?.mended.length ?? 0;
     app.log.write("verified", { store: store.name, level: wish.level, points: result.points, ...result.artifacts, damaged: still.length, mended });
     const newest = [...survey.points.keys()].sort().at(-1);
     const needsFull = wish.repairs && store === primary && newest !== undefined && still.some(({ hits }) => hits.includes(newest));
-    const outcome = { ...result, store: store.name, newSigners, isDamaged: still.length > 0 };
+    const outcome = { ...result, findings, store: store.name, newSigners, worktree: spot?.check, isDamaged: still.length > 0 };
     return { outcome: { ...outcome, repair: repaired === undefined ? undefined : { ...repaired, fullPoint: null } }, needsFull };
   } finally {
     record.flush();
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+interface Spot {
+  readonly check: Omit<WorktreeCheck, "faults"> | undefined;
+  readonly faults: readonly Fault[];
+}
+
+/** The worktree against the point that is meant, or the newest one. A point that cannot be read is compared with nothing, and that is said. */
+async function checkSpot(
+  app: App,
+  { point: prefix, worktree }: VerifyWish,
+  store: Store,
+  survey: Survey,
+  options: CallOptions,
+): Promise<Spot | undefined> {
+  if (worktree === undefined) return undefined;
+  const points = sortPoints([...survey.points.values()].map(({ manifest }) => manifest));
+  const point = findPoint(prefix ?? "latest", points);
+  if (point === undefined) throw new BackupError("no_points", `there is no point in the store ${store.name} to compare the worktree with`);
+  try {
+    const contents = await readContents(store, chainOf(point, points), options);
+    const { include, exclude } = app.config;
+    const { faults, ...check } = await checkWorktree({
+      repository: app.repository,
+      policy: new Policy({ include, exclude }),
+      storeFolders: storeFoldersOf(app),
+      point,
+      contents,
+      random,
+      ...worktree,
+    });
+    return { check, faults };
+  } catch (error) {
+    if (!(error instanceof BackupError) || options.signal?.aborted === true) throw error;
+    return { check: undefined, faults: [fault("unchecked", "doubt", point.id, null, `the worktree was not compared: ${error.message}`)] };
+  }
+}
+
+function alone(found: Fault): Finding {
+  return { ...found, hits: [], commits: [], copies: [] };
 }
 
 /** The point that is meant, and what it builds on as far as that is there. */
@@ -138,10 +195,15 @@ function isPruned(_id: PointId): boolean {
  * What this machine knows of the store's newest point: what it made last in the primary, what it saw last in a copy. Asked
  * before the store is listed: a point that comes in between is no rollback.
  */
-async function rememberedOf(app: App, store: Store, primary: Store, options: CallOptions): Promise<RememberedPoint[]> {
+async function rememberedOf(
+  app: App,
+  store: Store,
+  { primary, repository }: { readonly primary: Store; readonly repository: string },
+  options: CallOptions,
+): Promise<RememberedPoint[]> {
   if (store === primary) {
     const known = new KnownState(app.state.captureState).load();
-    return known === undefined ? [] : [{ id: known.id, sha256: known.manifestSha256 }];
+    return known?.repository === repository ? [{ id: known.id, sha256: known.manifestSha256 }] : [];
   }
   const { newest } = readCopyState(app.state.copies, store.name);
   if (newest === null) return [];

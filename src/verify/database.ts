@@ -63,6 +63,8 @@ export class DatabaseSpool {
       try {
         const database = new DatabaseSync(file);
         try {
+          // Whatever a hostile one brings along is not to be run.
+          database.exec("PRAGMA trusted_schema = OFF");
           const words = database
             .prepare("PRAGMA integrity_check(1)")
             .all()

@@ -40,11 +40,14 @@ export interface RepairResult {
   readonly unmended: readonly Unmended[];
 }
 
-/** Whether a finding is one that another store's bytes can mend, and was mended. */
+/** Whether what the finding is about was put back: the file itself, or the manifest that says what should be there. */
 export function isMended(finding: Finding, { mended }: RepairResult, survey: Survey): boolean {
+  if (!ofFiles.includes(finding.kind)) return false;
   const keys = [finding.key, manifestKey(wantedPoint(survey, finding))];
-  return isRepairable(finding) && mended.some(({ key }) => keys.includes(key));
+  return mended.some(({ key }) => keys.includes(key));
 }
+
+const ofFiles: readonly Finding["kind"][] = ["manifest", "artifact", "chain", "history", "signature"];
 
 export interface RepairRequest extends Place {
   readonly findings: readonly Finding[];

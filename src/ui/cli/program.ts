@@ -82,6 +82,9 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--read-data [n/t]", "read every byte, or a share: 1/7, or auto/7 in a daily run")
     .option("--decode", "look inside too: git checks every pack, archives are read to their end, databases are asked")
     .option("--repair", "put back what is damaged, from the other stores")
+    .option("--worktree", "compare the worktree with the newest point: what should be the same is read in samples")
+    .option("--sample <percent>", "with --worktree: how much of it to read", "10")
+    .option("--count-tolerance <percent>", "with --worktree: how far the number of files may be from the point's", "25")
     .option("--store <name>", "of this store instead of the primary")
     .option("--max-duration <seconds>", "begin nothing more after so long; the next run goes on from there")
     .action(run(async () => (await import("./verify.ts")).verify));

@@ -1,5 +1,6 @@
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
+import { thousands } from "../../core/words.ts";
 import { type VerifyOutcome, type VerifyWish, verifyStore } from "../../tasks/verify.ts";
 import type { Finding } from "../../verify/finding.ts";
 import type { CommandContext } from "./context.ts";
@@ -31,6 +32,10 @@ export async function verify({ cwd, output, signal }: CommandContext, options: V
     share: typeof readData === "string" ? readData : undefined,
     maxDurationMs: maxDuration === undefined ? undefined : asNumber(maxDuration, "--max-duration", "seconds") * 1000,
     repairs: options.repair === true,
+    worktree:
+      options.worktree === true
+        ? { samplePercent: asPercent(options.sample, "--sample"), countTolerancePercent: asPercent(options.countTolerance, "--count-tolerance") }
+        : undefined,
   };
   const outcome = await verifyStore(app, wish, {
     signal,
@@ -45,12 +50,12 @@ export async function verify({ cwd, output, signal }: CommandContext, options: V
 /** 13 for damage that is still there; 3 for doubts, and for what was not looked at though it was asked for. */
 function exitCodeOf({ isDamaged, findings, artifacts, undecoded }: VerifyOutcome): number {
   if (isDamaged) return new BackupError("damaged", "").exitCode;
-  const isWhole = findings.every(({ weight }) => weight !== "doubt") && artifacts.left === 0 && undecoded === null;
+  const isWhole = findings.every(({ weight, isMended }) => weight !== "doubt" || isMended) && artifacts.left === 0 && undecoded === null;
   return isWhole ? exitCodes.done : exitCodes.partial;
 }
 
 function report(outcome: VerifyOutcome, { level, share }: VerifyWish, output: Output): void {
-  const { store, points, artifacts, findings, undecoded, repair } = outcome;
+  const { store, points, artifacts, findings, undecoded, repair, worktree } = outcome;
   output.line(`Store ${store}: ${count(points, "point")}, ${describeSigners(outcome)}.`);
   if (level !== "structure") {
     const what = level === "content" ? "read and decoded" : "read";
@@ -60,6 +65,10 @@ function report(outcome: VerifyOutcome, { level, share }: VerifyWish, output: Ou
     );
   }
   if (undecoded !== null) output.warn(`${count(undecoded.artifacts, "artifact")} could be read, and not be looked into: ${undecoded.reason}`);
+  if (worktree !== undefined)
+    output.line(
+      `Worktree against ${worktree.point}: ${count(worktree.files, "file")}, ${count(worktree.changed, "change")} since; ${thousands(worktree.sampled)} of the others read and compared.`,
+    );
   const of = (weight: Finding["weight"]): Finding[] => findings.filter((finding) => finding.weight === weight);
   list("Damaged", of("damage"), output);
   list("To be looked at", of("doubt"), output);
@@ -114,6 +123,12 @@ function nextStep({ findings, repair, store }: VerifyOutcome): string {
   return others.length === 0
     ? `Next: holdfast verify --store ${path(store)} --repair makes a new full point where it must; nothing is deleted.`
     : `Next: holdfast verify --store ${path(store)} --repair puts it right from ${others.map(path).join(" and ")}; nothing is deleted.`;
+}
+
+function asPercent(text: string, option: string): number {
+  const percent = asNumber(text, option, "a percentage");
+  if (percent > 100) throw new BackupError("usage", `${option} should be 100 at most`, { hint: `${option} 10` });
+  return percent;
 }
 
 function asNumber(text: string, option: string, unit: string): number {

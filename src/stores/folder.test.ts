@@ -1,5 +1,6 @@
 /** What a folder store makes of disks that are pulled out, exchanged, nearly full, that lie, or that cannot do what ext4 can. */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import type * as fs from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -184,4 +185,25 @@ describe("a file system", () => {
     await expect(store.put("20261121/b", bytesSource("ours"))).rejects.toMatchObject({ code: "store_failed" });
     expect(readdirSync(join(root, "20261121")).sort()).toEqual(["a", "b"]);
   });
+});
+
+test("what is no plain file is not read: a link lends bytes from elsewhere, a pipe has no end", async () => {
+  writeFileSync(join(dir.path, "elsewhere"), "secret");
+  symlinkSync(join(dir.path, "elsewhere"), join(root, "link"));
+  symlinkSync("/dev/zero", join(root, "endless"));
+  execFileSync("mkfifo", [join(root, "pipe")]);
+  mkdirSync(join(root, "folder"));
+  for (const key of ["link", "endless", "pipe"]) {
+    await expect(store.get(key)).rejects.toMatchObject({ code: "hostile" });
+    await expect(store.stat(key)).rejects.toMatchObject({ code: "hostile" });
+    await expect(store.put(key, bytesSource("secret"))).rejects.toMatchObject({ code: "hostile" });
+  }
+  expect(await store.get("folder")).toBeUndefined();
+  expect(await listed()).toEqual([]);
+});
+
+test("a manifest without an end is not read to it", async () => {
+  writeFileSync(join(root, "holdfast.json"), "");
+  truncateSync(join(root, "holdfast.json"), 65 << 20);
+  await expect(readAll(store, "holdfast.json")).rejects.toMatchObject({ code: "damaged" });
 });

@@ -209,11 +209,15 @@ export class FolderStore implements LocalStore {
   /** Undefined also where the folder of the store itself was never there: whoever asks for its identity says that better. */
   async #existing(path: string): Promise<{ size: number } | undefined> {
     if (this.#rootAt === undefined && !(await this.#findRoot())) return undefined;
-    return lstat(path).catch(async (error: unknown) => {
+    const found = await lstat(path).catch(async (error: unknown) => {
       if (systemCode(error) !== "ENOENT" && systemCode(error) !== "ENOTDIR") throw this.#translate(error, "read");
       await this.#checkRoot();
       return undefined;
     });
+    // A link would lend bytes from elsewhere, and a pipe or a device would be read for ever.
+    if (found !== undefined && !found.isFile() && !found.isDirectory())
+      throw new BackupError("hostile", `${path} is no plain file: no backup writes such a thing`);
+    return found?.isFile() === true ? found : undefined;
   }
 
   async #findRoot(): Promise<boolean> {

@@ -112,10 +112,14 @@ export async function readContents(store: Store, chain: readonly Manifest[], opt
   return foldContents(records);
 }
 
+/** What a string of ours can hold; a million files take half of it. */
+const contentsLimit = 500_000_000;
+
 /** What one point's own contents say: changes to its base; its worktrees, whole. */
 export async function readRecords(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<ContentsRecord[]> {
   const artifact = findArtifact(manifest, "contents.zst");
   if (artifact === undefined) throw new BackupError("damaged", `point ${manifest.id} has no contents`);
+  if (artifact.plainSize > contentsLimit) throw new BackupError("damaged", `${artifact.name} says that it unpacks to ${artifact.plainSize} bytes`);
   const pieces: Buffer[] = [];
   for await (const piece of await openArtifact(store, manifest, artifact, options)) pieces.push(piece);
   return parseContents(Buffer.concat(pieces).toString("utf8"), artifact.name);

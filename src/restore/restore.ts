@@ -53,7 +53,27 @@ export interface RestoreResult {
   readonly problems: Contents["problems"];
 }
 
-export async function restore(asked: RestoreRequest): Promise<RestoreResult> {
+/** Throws a BackupError, also for what the file system refuses: names, links and sizes come from the store. */
+export async function restore(request: RestoreRequest): Promise<RestoreResult> {
+  try {
+    return await restoreInto(request);
+  } catch (error) {
+    throw fromFileSystem(error, request.target);
+  }
+}
+
+function fromFileSystem(error: unknown, target: string): unknown {
+  const code = systemCode(error);
+  if (error instanceof BackupError || code === undefined || !(error instanceof Error)) return error;
+  const where = "path" in error && typeof error.path === "string" ? error.path : target;
+  if (cannotBeNames.has(code)) return new BackupError("damaged", `the point holds what cannot be written here: ${where} (${code})`, { cause: error });
+  return /^E[A-Z0-9]+$/.test(code) ? new BackupError("io_failed", `cannot restore: ${where} (${code})`, { cause: error }) : error;
+}
+
+/** Said of names that are too long or taken by another kind, of links that go round, of NUL. */
+const cannotBeNames = new Set(["ENAMETOOLONG", "EEXIST", "EISDIR", "ENOTDIR", "ENOTEMPTY", "EINVAL", "EILSEQ", "ELOOP", "ERR_INVALID_ARG_VALUE"]);
+
+async function restoreInto(asked: RestoreRequest): Promise<RestoreResult> {
   const { plan, store } = asked;
   const request = { ...asked, git: asked.git ?? gitProgram };
   const contents = await readContents(store, plan.chain, request);

@@ -1,14 +1,19 @@
 /**
  * A store in a folder: the primary on this machine, an external disk, a NAS, a synced folder.
  * Order of a put: temporary name in the same folder, write, fsync, read back, rename, fsync the folder.
+ *
+ * The folder is never made anew. One that is not there, or that is another than when this store was first looked at (a disk
+ * that was pulled out shows the empty folder below it; another disk was put in), is `store_missing`, for reads too: an empty
+ * answer would say that all points are gone.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream, type Dirent, mkdtempSync } from "node:fs";
-import { link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, unlink } from "node:fs/promises";
+import { lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError, type ErrorCode, systemCode } from "../core/errors.ts";
-import { type CallOptions, type LocalStore, type Range, refuseOther, type Source, type StoreEntry } from "./store.ts";
+import { moveInto, publish, syncFolder, writeNewFile } from "./folder-files.ts";
+import type { CallOptions, LocalStore, Range, Source, StoreEntry } from "./store.ts";
 
 /** Files being written carry this prefix; a run that was killed leaves them, the next one clears them. */
 const temporaryPrefix = ".holdfast-";
@@ -20,6 +25,8 @@ export class FolderStore implements LocalStore {
   decryptor?: Decryptor;
   readonly #root: string;
   readonly #syncedFolders = new Set<string>();
+  /** Device and file number of the root when it was first looked at. */
+  #rootAt: string | undefined;
 
   constructor(name: string, root: string) {
     this.name = name;
@@ -42,9 +49,11 @@ export class FolderStore implements LocalStore {
   async put(key: string, source: Source, options: CallOptions = {}): Promise<void> {
     const path = this.fileOf(key);
     try {
+      await this.#checkRoot();
       await this.#ensureFolder(dirname(path));
-      if ((await this.#existing(path)) === undefined) await this.#write(path, source, options);
-      else if (!(await this.#isSame(path, source))) throw new BackupError("store_failed", `${path} is already there with other bytes`);
+      const isNew = (await this.#existing(path)) === undefined && (await this.#write(path, source, options));
+      if (!isNew && !(await this.#isSame(path, source))) throw new BackupError("store_failed", `${path} is already there with other bytes`);
+      await this.#checkRoot();
     } catch (error) {
       throw this.#translate(error, `write ${key} into`);
     }
@@ -53,10 +62,12 @@ export class FolderStore implements LocalStore {
   async replace(key: string, source: Source, options: CallOptions = {}): Promise<void> {
     const path = this.fileOf(key);
     try {
+      await this.#checkRoot();
       await this.#ensureFolder(dirname(path));
       const temporary = await this.#writeBeside(path, source, options);
       await rename(temporary, path);
       await syncFolder(dirname(path));
+      await this.#checkRoot();
     } catch (error) {
       throw this.#translate(error, `write ${key} into`);
     }
@@ -103,8 +114,9 @@ export class FolderStore implements LocalStore {
       for (const name of await readdir(join(this.#root, folder)).catch(() => [])) {
         if (!name.startsWith(temporaryPrefix)) continue;
         const path = join(this.#root, folder, name);
-        const stat = await lstat(path).catch(() => undefined);
-        if (stat !== undefined && now.getTime() - stat.mtimeMs > leftoverAgeMs) await rm(path, { recursive: true, force: true });
+        const found = await lstat(path).catch(() => undefined);
+        if (found === undefined || now.getTime() - found.mtimeMs <= leftoverAgeMs) continue;
+        await rm(path, { recursive: true, force: true }).catch(() => undefined); // read-only just now, say: another time
       }
     }
   }
@@ -131,51 +143,52 @@ export class FolderStore implements LocalStore {
   }
 
   async #entries(folder: string): Promise<Dirent[]> {
-    return readdir(join(this.#root, folder), { withFileTypes: true }).catch((error: unknown) => {
+    const entries = await readdir(join(this.#root, folder), { withFileTypes: true }).catch((error: unknown) => {
       if (systemCode(error) === "ENOENT") return [];
       throw this.#translate(error, "list");
     });
+    await this.#checkRoot();
+    return entries;
   }
 
-  async #write(path: string, source: Source, options: CallOptions): Promise<void> {
-    if (source.file !== undefined && (await moveInto(source.file, path))) return;
-    const temporary = await this.#writeBeside(path, source, options);
+  /** False where another writer was first; whose bytes stand there is still to be seen. */
+  async #write(path: string, source: Source, options: CallOptions): Promise<boolean> {
+    let temporary: string | undefined;
     try {
+      if (source.file !== undefined && (await moveInto(source.file, path))) return true;
+      temporary = await this.#writeBeside(path, source, options);
       await publish(temporary, path);
+      return true;
     } catch (error) {
-      await rm(temporary, { force: true });
+      if (temporary !== undefined) await rm(temporary, { force: true });
+      if (systemCode(error) === "EEXIST") return false;
       throw error;
     }
   }
 
-  /** A temporary file in the same folder with these bytes, durable. */
+  /** A temporary file in the same folder with these bytes, read back and durable. */
   async #writeBeside(path: string, source: Source, options: CallOptions): Promise<string> {
     const temporary = join(dirname(path), `${temporaryPrefix}${randomBytes(6).toString("hex")}`);
     try {
-      const handle = await open(temporary, "wx", 0o600);
-      try {
-        const sum = createHash("sha256");
-        let written = 0;
-        for await (const chunk of source.open()) {
-          options.signal?.throwIfAborted();
-          sum.update(chunk);
-          await handle.write(chunk);
-          written += chunk.length;
-        }
-        if (written !== source.size) throw new BackupError("store_failed", `${path}: ${written} bytes came, ${source.size} were announced`);
-        await handle.sync();
-        const sha256 = sum.digest("hex");
-        refuseOther(path, source, sha256);
-        if ((await sha256Of(temporary, options)) !== sha256)
-          throw new BackupError("store_failed", `${path} was not read back as it was written`, { hint: "look at that disk: it may be failing" });
-      } finally {
-        await handle.close();
-      }
+      await writeNewFile(temporary, source, options);
       return temporary;
     } catch (error) {
-      await rm(temporary, { force: true });
+      // A disk that is gone takes it along; the first error is the one that tells.
+      await rm(temporary, { force: true }).catch(() => undefined);
       throw error;
     }
+  }
+
+  async #checkRoot(): Promise<void> {
+    const { dev, ino } = await stat(this.#root, { bigint: true }).catch((error: unknown) => {
+      throw this.#translate(error, "look for");
+    });
+    const at = `${dev}:${ino}`;
+    this.#rootAt ??= at;
+    if (at !== this.#rootAt)
+      throw new BackupError("store_missing", `another folder stands at ${this.#root} than a moment ago: the store ${this.name} was taken away`, {
+        hint: "is the disk mounted? run it again when it is",
+      });
   }
 
   /** Creates the folder below an existing root: a store that is not mounted must not be made anew. */
@@ -193,11 +206,28 @@ export class FolderStore implements LocalStore {
     this.#syncedFolders.add(folder);
   }
 
+  /** Undefined also where the folder of the store itself was never there: whoever asks for its identity says that better. */
   async #existing(path: string): Promise<{ size: number } | undefined> {
-    return lstat(path).catch((error: unknown) => {
-      if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return undefined;
-      throw this.#translate(error, "read");
+    if (this.#rootAt === undefined && !(await this.#findRoot())) return undefined;
+    const found = await lstat(path).catch(async (error: unknown) => {
+      if (systemCode(error) !== "ENOENT" && systemCode(error) !== "ENOTDIR") throw this.#translate(error, "read");
+      await this.#checkRoot();
+      return undefined;
     });
+    // A link would lend bytes from elsewhere, and a pipe or a device would be read for ever.
+    if (found !== undefined && !found.isFile() && !found.isDirectory())
+      throw new BackupError("hostile", `${path} is no plain file: no backup writes such a thing`);
+    return found?.isFile() === true ? found : undefined;
+  }
+
+  async #findRoot(): Promise<boolean> {
+    try {
+      await this.#checkRoot();
+      return true;
+    } catch (error) {
+      if (error instanceof BackupError && error.code === "store_missing") return false;
+      throw error;
+    }
   }
 
   async #isSame(path: string, source: Source): Promise<boolean> {
@@ -250,54 +280,6 @@ export async function createStoreFolder(folder: string): Promise<void> {
     }),
     { recursive: true },
   );
-}
-
-async function sha256Of(file: string, { signal }: CallOptions): Promise<string> {
-  const sum = createHash("sha256");
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20, ...(signal === undefined ? {} : { signal }) })) sum.update(chunk);
-  return sum.digest("hex");
-}
-
-/** A rename where both lie on one volume. The file's bytes are made durable first. */
-async function moveInto(from: string, to: string): Promise<boolean> {
-  const handle = await open(from, "r+");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-  try {
-    await publish(from, to);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === "EXDEV") return false;
-    throw error;
-  }
-}
-
-/** Gives the finished file its name, never over another one, and makes the name durable. */
-async function publish(temporary: string, path: string): Promise<void> {
-  try {
-    await link(temporary, path);
-    await unlink(temporary);
-  } catch (error) {
-    // File systems without hard links (exFAT, some NAS): a rename does, the lock keeps other writers out.
-    if (!["EPERM", "ENOTSUP", "EOPNOTSUPP", "EMLINK", "ENOSYS"].includes(systemCode(error) ?? "")) throw error;
-    await rename(temporary, path);
-  }
-  await syncFolder(dirname(path));
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } catch (error) {
-    // Some file systems (and Windows) cannot sync a folder; the file itself is durable.
-    if (!["EINVAL", "EPERM", "EISDIR", "EBADF"].includes(systemCode(error) ?? "")) throw error;
-  } finally {
-    await handle.close();
-  }
 }
 
 async function* emptyStream(): AsyncIterable<Uint8Array> {}

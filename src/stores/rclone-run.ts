@@ -1,6 +1,8 @@
 /** The one place that starts rclone: the user's own, with the user's own configuration, which no call of ours changes. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
+import { parse } from "node:path";
 import type { Readable, Writable } from "node:stream";
 
 export interface RcloneChild {
@@ -26,7 +28,12 @@ const wordsLimit = 64 * 1024;
  * its stdin is what the command reads.
  */
 export function runRclone(args: readonly string[], environment: Readonly<Record<string, string>>): RcloneChild {
-  return follow(spawn("rclone", args, { cwd: homedir(), env: environment, stdio: ["pipe", "ignore", "pipe"], windowsHide: true }));
+  return follow(spawn("rclone", args, { cwd: home(), env: environment, stdio: ["pipe", "ignore", "pipe"], windowsHide: true }));
+}
+
+/** A service's user may have none. */
+function home(): string {
+  return existsSync(homedir()) ? homedir() : parse(process.cwd()).root;
 }
 
 /**
@@ -35,13 +42,15 @@ export function runRclone(args: readonly string[], environment: Readonly<Record<
  */
 export function runRcloneBeside(args: readonly string[], environment: Readonly<Record<string, string>>): RcloneChild {
   if (process.platform === "win32") {
-    const child = follow(spawn("rclone", args, { cwd: homedir(), env: environment, stdio: ["pipe", "ignore", "pipe"], windowsHide: true }));
+    const child = follow(spawn("rclone", args, { cwd: home(), env: environment, stdio: ["pipe", "ignore", "pipe"], windowsHide: true }));
     const end = (): void => child.end();
     process.once("exit", end);
     child.ended.then(() => process.off("exit", end)).catch(() => undefined); // whoever waits for it is told
     return child;
   }
-  return follow(spawn("sh", ["-c", beside, "sh", "rclone", ...args], { cwd: homedir(), env: environment, stdio: ["pipe", "ignore", "pipe"] }));
+  const child = follow(spawn("sh", ["-c", beside, "sh", "rclone", ...args], { cwd: home(), env: environment, stdio: ["pipe", "ignore", "pipe"] }));
+  // The shell is not killed: it might die between starting rclone and watching over it.
+  return { ...child, end: () => void child.stdin.destroy() };
 }
 
 /** Descriptor 3 is ours; a shell gives those that it starts in the background no stdin. */

@@ -90,12 +90,23 @@ export function refuseOther(key: string, { sha256 }: Source, came: string): void
     throw new BackupError("store_failed", `${key}: other bytes came than were announced`, { hint: "holdfast sync sends it again" });
 }
 
-/** All bytes of a key, or undefined when it is absent. For small things: manifests, RECOVERY.md. */
+/** Far more than any manifest has. */
+const readAllLimit = 64 << 20;
+
+/**
+ * All bytes of a key, or undefined when it is absent. For small things: manifests, RECOVERY.md. Throws `damaged` where there
+ * is no end to it.
+ */
 export async function readAll(store: Store, key: string, options: CallOptions = {}): Promise<Buffer | undefined> {
   const stream = await store.get(key, options);
   if (stream === undefined) return undefined;
   const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > readAllLimit) throw new BackupError("damaged", `${key} in the store ${store.name} is far too large for what it should be`);
+    chunks.push(chunk);
+  }
   return Buffer.concat(chunks);
 }
 

@@ -1,5 +1,6 @@
 /** How the command line speaks: the answer on stdout, everything else on stderr, JSON when asked. */
 import { BackupError, describeError } from "../../core/errors.ts";
+import { printablePath } from "../../core/paths.ts";
 
 export interface Output {
   readonly isJson: boolean;
@@ -28,18 +29,18 @@ export function makeOutput(isJson: boolean): Output {
     isJson,
     line: (text = "") => {
       clear();
-      if (!isJson) process.stdout.write(`${text}\n`);
+      if (!isJson) process.stdout.write(`${silent(text)}\n`);
     },
     json: (document) => {
       if (isJson) process.stdout.write(`${JSON.stringify({ v: 1, ...document }, undefined, 2)}\n`);
     },
     note: (text) => {
       clear();
-      if (!isJson) process.stderr.write(`${text}\n`);
+      if (!isJson) process.stderr.write(`${silent(text)}\n`);
     },
     warn: (text) => {
       clear();
-      process.stderr.write(`${paint("warning:", 33)} ${text}\n`);
+      process.stderr.write(`${paint("warning:", 33)} ${silent(text)}\n`);
     },
     progress: (text) => {
       const at = performance.now();
@@ -56,14 +57,19 @@ export function makeOutput(isJson: boolean): Output {
 export function reportError(error: unknown, isJson: boolean): number {
   const known = error instanceof BackupError ? error : new BackupError("internal", describeError(error), { cause: error });
   if (isJson) reportJson(known);
-  process.stderr.write(`${paint("error:", 31)} ${known.message}\n${paint("hint:", 36)} ${known.hint}\n`);
-  if (known.code === "internal" && error instanceof Error && error.stack !== undefined) process.stderr.write(`${error.stack}\n`);
+  process.stderr.write(`${paint("error:", 31)} ${silent(known.message)}\n${paint("hint:", 36)} ${silent(known.hint)}\n`);
+  if (known.code === "internal" && error instanceof Error && error.stack !== undefined) process.stderr.write(`${silent(error.stack)}\n`);
   return known.exitCode;
 }
 
 /** The error as the one document of the answer. */
 export function reportJson({ code, message, hint, details }: BackupError): void {
   process.stdout.write(`${JSON.stringify({ v: 1, error: { code, message, hint, details } }, undefined, 2)}\n`);
+}
+
+/** Names from a store, a remote or a system's message may hold what a terminal would obey: shown, not spoken. */
+function silent(text: string): string {
+  return text.replace(/[^\n\t]+/g, printablePath);
 }
 
 function paint(text: string, colour: number): string {

@@ -35,6 +35,22 @@ export async function readIdentity(store: Store, options: CallOptions = {}): Pro
   return identity;
 }
 
+/** The same without the repository's name: for a store whose points are encrypted. */
+export function withoutName(identity: StoreIdentity): StoreIdentity {
+  return { ...identity, name: `repository ${identity.repository.slice(0, 8)}` };
+}
+
+/** Takes the repository's name out of a store that begins to be encrypted. */
+export async function hideName(store: Store, options: CallOptions = {}): Promise<void> {
+  const identity = await readIdentity(store, options);
+  const hidden = withoutName(identity);
+  if (hidden.name !== identity.name) await store.replace(key, bytesSource(textOf(hidden)), options);
+}
+
 export async function writeIdentity(store: Store, identity: StoreIdentity, options: CallOptions = {}): Promise<void> {
-  await store.put(key, bytesSource(`${JSON.stringify(identity, null, 2)}\n`), options);
+  await store.put(key, bytesSource(textOf(identity)), options);
+}
+
+function textOf(identity: StoreIdentity): string {
+  return `${JSON.stringify(identity, null, 2)}\n`;
 }

@@ -4,7 +4,7 @@ import { createReadStream, statSync } from "node:fs";
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
 import { dayOf } from "../core/ids.ts";
-import { type Artifact, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
+import { type Artifact, type Manifest, manifestKey, parseArtifactName, writeManifest } from "../core/manifest.ts";
 import { bytesSource, type CallOptions, readAll, type Source, type Store } from "../stores/store.ts";
 
 /**
@@ -48,6 +48,13 @@ function fileSource(file: string): Source {
  * Throws `damaged` when an artifact of `from` is not as the manifest says. The manifest goes last. Does not flush: several points may go together.
  */
 export async function copyPoint(from: Store, to: Store, manifest: Manifest, options: CallOptions = {}): Promise<void> {
+  await copyArtifacts(from, to, manifest, options);
+  const bytes = writeManifest(manifest);
+  await to.put(manifestKey(manifest.id), bytesSource(bytes), options);
+}
+
+/** The artifacts alone. */
+export async function copyArtifacts(from: Store, to: Store, manifest: Manifest, options: CallOptions = {}): Promise<void> {
   for (const artifact of manifest.artifacts) {
     const key = `${dayOf(manifest.id)}/${artifact.name}`;
     const present = await to.stat(key, options);
@@ -56,8 +63,26 @@ export async function copyPoint(from: Store, to: Store, manifest: Manifest, opti
     if (present !== undefined) await to.delete(key, options);
     await to.put(key, storeSource(from, key, artifact, options), options);
   }
-  const bytes = writeManifest(manifest);
-  await to.put(manifestKey(manifest.id), bytesSource(bytes), options);
+}
+
+/** Deletes the artifacts of a point that its manifest does not name, and gives those that the store keeps all the same. */
+export async function deleteUnnamed(store: Store, manifest: Manifest, options: CallOptions): Promise<string[]> {
+  const named = new Set(manifest.artifacts.map(({ name }) => name));
+  const keys: string[] = [];
+  for await (const { key } of store.list(`${dayOf(manifest.id)}/${manifest.id}.`, options)) {
+    const name = key.slice(key.indexOf("/") + 1);
+    if (parseArtifactName(name) !== undefined && !named.has(name)) keys.push(key);
+  }
+  const kept: string[] = [];
+  for (const key of keys) {
+    try {
+      await store.delete(key, options);
+    } catch (error) {
+      if (!(error instanceof BackupError) || options.signal?.aborted === true) throw error;
+      kept.push(key); // locked for a time: it is told, and the new ones are there
+    }
+  }
+  return kept;
 }
 
 /** Throws `damaged` before its end when the bytes are not the ones that the manifest names: a copy gets none but good ones. */

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import * as z from "zod";
 import { parseJson } from "../core/json.ts";
+import { forgetStale } from "./stale-list.ts";
 
 const schema = z.object({
   /** Last time that the copy was seen to hold every point of the primary, read back. */
@@ -46,6 +47,7 @@ export function readCopyState(folder: string, store: string): CopyState {
 /** A store that is no longer a copy: one added under its name later begins anew. */
 export function forgetCopyState(folder: string, store: string): void {
   rmSync(join(folder, `${store}.json`), { force: true });
+  forgetStale(folder, store);
 }
 
 export function writeCopyState(folder: string, store: string, state: CopyState): void {

@@ -13,6 +13,7 @@ import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
 import { planBudget } from "./budget.ts";
 import { type Beyond, type CopyState, readCopyState, writeCopyState } from "./copy-state.ts";
+import { replaceStale } from "./stale.ts";
 
 export interface ReplicateRequest {
   readonly primary: Store;
@@ -41,6 +42,8 @@ export interface CopyOutcome {
   readonly missing: number;
   /** Older points that do not fit into the copy's budget. */
   readonly beyond?: Beyond;
+  /** Keys of artifacts for older recipients that the store did not delete, such as under an object lock. */
+  readonly kept?: readonly string[];
   readonly message?: string;
   readonly hint?: string;
 }
@@ -58,13 +61,14 @@ async function replicateTo(copy: Store, request: ReplicateRequest): Promise<Copy
   if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
     return { store: copy.name, status: "waiting", sent: 0, missing: state.missing, ...(state.error === null ? {} : { message: state.error }) };
   }
-  const progress: Progress = { missing: state.missing, sent: 0, beyond: state.beyond };
+  const progress: Progress = { missing: state.missing, sent: 0, beyond: state.beyond, kept: [] };
   try {
     const newest = await send(copy, request, state, progress);
     const { beyond, sent } = progress;
     const well = { missing: 0, failures: 0, nextAttemptAt: null, error: null, hint: null };
     writeCopyState(stateFolder, copy.name, { ...well, lastOkAt: now().toISOString(), newest, beyond });
-    return { store: copy.name, status: "ok", sent, missing: 0, ...(beyond === null ? {} : { beyond }) };
+    const kept = progress.kept.length === 0 ? {} : { kept: progress.kept };
+    return { store: copy.name, status: "ok", sent, missing: 0, ...(beyond === null ? {} : { beyond }), ...kept };
   } catch (error) {
     if (signal?.aborted === true) throw error;
     const failures = state.failures + 1;
@@ -85,6 +89,7 @@ interface Progress {
   missing: number;
   sent: number;
   beyond: Beyond | null;
+  kept: readonly string[];
 }
 
 /**
@@ -97,6 +102,7 @@ async function send(copy: Store, request: ReplicateRequest, state: CopyState, pr
   const wanted = await manifestKeys(primary, options);
   await checkIdentity(copy, request, state, options);
   await writeRecoveryFiles(copy, texts, options);
+  progress.kept = (await replaceStale(primary, copy, request.stateFolder, options)).kept;
   const held = await readHeld(copy, options);
   const { missing, beyond } = await planMissing(wanted, held, request.budgets?.get(copy.name), request, options);
   progress.missing = missing.length;

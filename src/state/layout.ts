@@ -43,6 +43,8 @@ export interface StateLayout {
   readonly catalogued: string;
   /** A file per other store: what is known of that copy. */
   readonly copies: string;
+  /** How far an encryption of older points for other keys has come. */
+  readonly rewrap: string;
 }
 
 /** The state folder of the repository whose worktrees share `commonDir`. */
@@ -73,5 +75,6 @@ export function stateLayout(stateDir: string): StateLayout {
     swept: at("swept"),
     catalogued: at("catalogued"),
     copies: at("copies"),
+    rewrap: at("rewrap.json"),
   };
 }

@@ -4,11 +4,12 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { type App, dataFolder, now, randomSuffix, version } from "../app.ts";
 import { folderStores, primaryStore } from "../app-stores.ts";
-import type { PointResult } from "../capture/make-point.ts";
+import { clearPlain } from "../capture/encrypt.ts";
+import type { PointRequest, PointResult } from "../capture/make-point.ts";
 import type { NoteEntry } from "../core/contents.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { PointKind } from "../core/manifest.ts";
-import { readIdentity } from "../points/identity.ts";
+import { hideName, readIdentity, withoutName } from "../points/identity.ts";
 import { clearOrphans } from "../points/leftovers.ts";
 import { writeMetadata } from "../points/metadata.ts";
 import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
@@ -48,6 +49,7 @@ export async function makePointNow(app: App, options: PointOptions): Promise<Poi
 async function makePointLocked(app: App, options: PointOptions): Promise<PointResult> {
   const [{ makePoint }, { KnownState }] = await Promise.all([import("../capture/make-point.ts"), import("../capture/known.ts")]);
   const store = primaryStore(app);
+  delete store.decryptor; // a backup reads no secret, also where one is at hand
   const { kind, isAsked, isFull = false, retention = "policy", waitMs = lockWaitMs(app), ...rest } = options;
   await using _lock = await acquireLock(app.state.lock, {
     purpose: "making a point",
@@ -58,6 +60,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
   const startedAt = now();
   const identity = await readIdentity(store, options);
   refuseForeignStore(app.state, identity, store.url);
+  if (app.config.encryption !== null && withoutName(identity).name !== identity.name) await hideName(store, options);
   await clearLeftovers(app, store, startedAt);
   const result = await makePoint({
     repository: app.repository,
@@ -69,12 +72,14 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     kind,
     isAsked,
     isFullAsked: isFull,
+    ...(await encryptionOf(app)),
     retention,
     machine: hostname(),
     tool: `holdfast ${version}`,
     now,
     random: randomSuffix,
     isPushed: lazyPushed(app),
+    onUnread: (error) => app.log.write("history_not_compared", { code: error.code, message: error.message }),
     onRewrites: (rewrites) => {
       addRewrites(app.state.rewrites, rewrites);
       for (const rewrite of rewrites) app.log.write("rewrite_seen", { ...rewrite });
@@ -94,6 +99,12 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointRe
     app.log.write("point_made", { id: result.manifest.id, kind, ms, step: result.manifest.step, problems: result.problems.length });
   else app.log.write("point_unchanged", { last: result.last, ms });
   return result;
+}
+
+async function encryptionOf({ config, state }: App): Promise<Pick<PointRequest, "encryption">> {
+  if (config.encryption === null) return {};
+  const { makeEncryptor } = await import("../keys/encryptor.ts");
+  return { encryption: { encryptor: makeEncryptor(config.encryption.recipients), plainFolder: state.root } };
 }
 
 /** Most points see no ref that was forced: then nothing is read. */
@@ -147,6 +158,7 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
   for (const lock of [app.state.lock, app.state.workerLock, `${app.state.copies}.lock`]) sweepLock(lock);
   rmSync(join(app.state.root, "packing"), { recursive: true, force: true });
+  clearPlain(app.state.root);
   writeFileSync(app.state.swept, "");
 }
 

@@ -37,6 +37,8 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--store <url>", "where points are kept: a folder first, then copies (repeatable)", collect, [])
     .option("--mirror <remote>", "a git remote that gets all branches and tags (repeatable)", collect, [])
     .option("--no-hooks", "install no hooks")
+    .option("--encrypt", "encrypt points; the default as soon as a store stands elsewhere")
+    .option("--no-encrypt", "do not, even where a store stands elsewhere")
     .option("--trust-config", "take the stores and mirrors of a backup.yaml that came with the repository")
     .action(run(async () => (await import("./init.ts")).init));
 
@@ -53,20 +55,22 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--kind <kind>", "only of this kind")
     .option("--since <time>", "only from this time on")
     .option("--store <name>", "of this store instead of the primary")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./points.ts")).points));
 
   add("show <point>", "what is in a point")
     .option("--files", "list its files")
     .option("--store <name>", "of this store instead of the primary")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./points.ts")).show));
 
   restoreOptions(add("restore [what]", "bring back a commit, a moment or a file: into a new folder, or --in-place")).action(
     run(async () => (await import("./restore.ts")).restore),
   );
 
-  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder").action(
-    run(async () => (await import("./recover.ts")).recover),
-  );
+  add("recover <store> <dir>", "on a machine that has nothing: the newest moment of a store, into a folder")
+    .option("--identity <file>", "the secret key that opens encrypted points")
+    .action(run(async () => (await import("./recover.ts")).recover));
 
   add("status", "what would I lose now?")
     .option("--files", "explain for each path why it is in a point or out of it")
@@ -97,7 +101,17 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
   add("store <action> [name] [url]", "add, list or remove a store")
     .option("--ref <ref>", "of a branch store: the whole name of the ref, such as refs/holdfast/backup")
     .option("--max-bytes <size>", 'of a branch store: copy only the newest points that fit, such as "2 GiB"')
+    .option("--encrypt", "add: encrypt points from now on; the default for a store that stands elsewhere")
+    .option("--no-encrypt", "add: plain points may go there")
     .action(run(async () => (await import("./store.ts")).store));
+
+  add("key <action> [recipient]", "new, show, kit, add-recipient, rotate or rewrap: keys, and for whom points are encrypted")
+    .option("--output <file>", "new, kit: write it here")
+    .option("--passphrase", "new: protect the key by a passphrase")
+    .option("--secret", "show: print the secret key itself")
+    .option("--rewrap", "add-recipient, rotate: encrypt the points that exist again, too")
+    .option("--identity <file>", "the secret key that opens encrypted points")
+    .action(run(async () => (await import("./key.ts")).key));
 
   add("config <action>", "show or check the settings").action(run(async () => (await import("./config.ts")).config));
 
@@ -131,7 +145,8 @@ function restoreOptions(command: Command): Command {
     .option("--verify-only", "restore into a temporary folder, compare, and remove it")
     .option("--list", "list the points, or the files of the one asked for")
     .option("--lost", "list commits that no branch, tag or stash reaches any more, and how to bring them back")
-    .option("--force", "do not ask for RESTORE to be typed (for scripts)");
+    .option("--force", "do not ask for RESTORE to be typed (for scripts)")
+    .option("--identity <file>", "the secret key that opens encrypted points");
 }
 
 function collect(value: string, all: string[]): string[] {

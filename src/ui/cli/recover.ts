@@ -10,13 +10,14 @@ import { stateDirOf, stateLayout } from "../../state/layout.ts";
 import { rememberRepositoryId } from "../../state/repository-id.ts";
 import { restoreTo } from "../../tasks/restore.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import { report } from "./restore.ts";
 
 /** The newest moment of a store, without a repository around: store and folder are all that is needed. */
-export async function recover({ cwd, output, signal }: CommandContext, _options: object, url = "", dir = ""): Promise<number> {
+export async function recover({ cwd, output, signal }: CommandContext, options: IdentityOption, url = "", dir = ""): Promise<number> {
   const scratch = mkdtempSync(join(tmpdir(), "holdfast-recover-"));
   try {
-    const store = await openBareStore(url, scratch);
+    const store = await openBareStore(url, scratch, environmentWith(options, cwd));
     const identity = await readIdentity(store);
     const { points, damaged } = await readCatalogue(store);
     for (const { error } of damaged) output.warn(error.message);

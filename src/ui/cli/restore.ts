@@ -10,11 +10,12 @@ import { makePointNow } from "../../tasks/point.ts";
 import { readPoint } from "../../tasks/points.ts";
 import { type FoundRestore, findRestore, prepareInPlace, proveRestore, restoreTo, temporaryTarget } from "../../tasks/restore.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption, withIdentity } from "./identity.ts";
 import type { Output } from "./output.ts";
 import { points } from "./points.ts";
 import { bytes, count, path } from "./words.ts";
 
-interface RestoreOptions {
+interface RestoreOptions extends IdentityOption {
   readonly at?: string;
   readonly to?: string;
   readonly path: readonly string[];
@@ -32,10 +33,10 @@ export async function restore(context: CommandContext, options: RestoreOptions, 
   const { cwd, output, signal } = context;
   if (options.lost === true) return lostAlone(context, options, what);
   if (options.list === true && what === undefined && options.at === undefined)
-    return points(context, options.from === undefined ? {} : { store: options.from });
+    return points(context, { ...withIdentity(options), ...(options.from === undefined ? {} : { store: options.from }) });
   const chosen = [options.to !== undefined, options.inPlace === true, options.verifyOnly === true].filter(Boolean).length;
   if (chosen > 1) throw new BackupError("usage", "--to, --in-place and --verify-only exclude each other");
-  const app = await openApp(cwd);
+  const app = await openApp(cwd, environmentWith(options, cwd));
   const found = await findRestore(app, { what, at: options.at, filesFrom: options.filesFrom, paths: options.path, from: options.from }, signal);
   for (const { error } of found.damaged) output.warn(error.message);
   output.note(`${capital(found.explanation)}.`);
@@ -58,7 +59,7 @@ async function lostAlone(context: CommandContext, options: RestoreOptions, what:
   if ([what, at, to, filesFrom, inPlace, dry, verifyOnly, list].some((option) => option !== undefined) || paths.length > 0)
     throw new BackupError("usage", "--lost goes alone, or with --from", { hint: "restore-from-git --lost, then restore-from-git ID" });
   const { lost } = await import("./lost.ts");
-  return lost(context, options.from);
+  return lost(context, { ...withIdentity(options), from: options.from });
 }
 
 /** What became of a restore, in words and as a document. */

@@ -45,13 +45,15 @@ export async function mirror({ cwd, output, signal }: CommandContext, options: {
   return checks.every(({ status }) => status === "same") ? exitCodes.done : exitCodes.partial;
 }
 
-export function reportCopy({ store, status, sent, missing, beyond, message, hint }: CopyOutcome, output: Output): void {
+export function reportCopy({ store, status, sent, missing, beyond, kept, message, hint }: CopyOutcome, output: Output): void {
   const state = beyond === undefined ? "whole" : beyondBudget(beyond);
   if (status === "ok") output.line(`copy ${store}: ${state}${sent > 0 ? `, ${count(sent, "point")} sent` : ""}`);
   else
     output.line(
       `copy ${store}: ${status}, ${count(missing, "point")} missing${message === undefined ? "" : `: ${message}`}${hint === undefined ? "" : `\n  hint: ${hint}`}`,
     );
+  if (kept !== undefined)
+    output.warn(`copy ${store}: ${count(kept.length, "artifact")} for older keys could not be deleted, and can still be read with one`);
 }
 
 function reportCheck({ remote, status, refs, kept, message, hint }: MirrorCheck, output: Output): void {

@@ -1,5 +1,6 @@
 /** Encrypted points by the built program: made without a secret, opened with it, and by stock tools alone. */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   appendFileSync,
   copyFileSync,
@@ -17,6 +18,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { manifestKey } from "../src/core/manifest.ts";
 import { keygen } from "./support/age.ts";
+import { runCli } from "./support/cli.ts";
 import { needs } from "./support/needs.ts";
 import { type TempDir, tempDir } from "./support/repo.ts";
 import { repositoryState } from "./support/repository-state.ts";
@@ -223,6 +225,35 @@ describe("a store that stands elsewhere", () => {
   });
 });
 
+test("another machine joins an encrypted branch with its key, and makes no key of its own without", async () => {
+  await encrypted();
+  const remote = join(work.path, "remote.git");
+  work.repo.git("init", "-q", "--bare", remote);
+  await work.json(["store", "add", "hub", `branch:${remote}#holdfast/backup`]);
+  const clone = join(work.path, "clone");
+  work.repo.git("clone", "-q", work.repo.path, clone);
+  const second = { HOLDFAST_CONFIG_DIR: join(work.path, "second-config") };
+  const join2 = [
+    "init",
+    "--yes",
+    "--no-hooks",
+    "--encrypt",
+    "--store",
+    join(work.path, "second-store"),
+    "--store",
+    `branch:${remote}#holdfast/backup`,
+  ];
+  const stranger = await runCli(join2, { cwd: clone, env: second });
+  expect(stranger).toMatchObject({ code: 12, stderr: expect.stringMatching(/the key is not here[\s\S]*--identity FILE/) });
+  expect(existsSync(second.HOLDFAST_CONFIG_DIR)).toBe(false);
+  const joined = await runCli([...join2, "--identity", identity], { cwd: clone, env: second });
+  expect(joined).toMatchObject({ code: 0, stdout: expect.stringContaining("Proven") });
+  expect(JSON.parse(readFileSync(join(work.path, "second-store/holdfast.json"), "utf8"))).toEqual({
+    ...JSON.parse(readFileSync(join(work.store, "holdfast.json"), "utf8")),
+    created: expect.any(String),
+  });
+});
+
 describe.skipIf(!hasAge || !hasZstd)("restore.sh", () => {
   const script = (...args: string[]) => runScript(work.store, args, { with: ["age"] });
 
@@ -257,6 +288,33 @@ describe.skipIf(!hasAge || !hasZstd)("restore.sh", () => {
     expect(runScript(work.store, ["--identity", identity, "latest", target]).stderr).toMatch(/the program age is missing\nhint: install age/);
     expect(script("--list")).toMatchObject({ status: 0, stdout: expect.stringMatching(/^\d{8}T/) });
     expect(readdirSync(target)).toEqual([]);
+  });
+});
+
+describe.skipIf(!hasAge || !hasZstd)("restore.sh and a hostile store", () => {
+  test("looks at what it has opened as at what was plain: whoever knows the recipient can encrypt for it", async () => {
+    await encrypted();
+    const { id, artifacts } = (await work.points())[0] ?? { id: "", artifacts: [] };
+    const folder = join(work.path, "forged");
+    const victim = join(work.path, "victim");
+    mkdirSync(join(folder, "untracked/out"), { recursive: true });
+    mkdirSync(victim);
+    const [tar, sealed] = [join(work.path, "t.tar"), join(work.path, "t.tar.zst.age")];
+    execFileSync("ln", ["-s", victim, join(work.path, "out")]);
+    writeFileSync(join(folder, "untracked/out/file"), "evil");
+    // A link, and then a file through it.
+    execFileSync("tar", ["-cf", tar, "-C", work.path, "--transform", "s,^,untracked/,", "out"]);
+    execFileSync("tar", ["-rf", tar, "-C", folder, "untracked/out/file"]);
+    const recipient = (await work.json(["key", "show"])).key.own[0];
+    execFileSync("sh", ["-c", `zstd -q -c "$1" | age -r "$2" -o "$3"`, "sh", tar, recipient, sealed]);
+    const manifest = join(work.store, manifestKey(id));
+    const name = artifacts.find((artifact) => artifact.name.includes(".tar."))?.name ?? "";
+    const sum = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
+    const old = sum(readFileSync(join(work.store, id.slice(0, 8), name)));
+    copyFileSync(sealed, join(work.store, id.slice(0, 8), name));
+    writeFileSync(manifest, readFileSync(manifest, "utf8").replace(old, sum(readFileSync(sealed))));
+    const { status } = runScript(work.store, ["--identity", identity, "latest", restored()], { with: ["age"] });
+    expect({ status, written: readdirSync(victim) }).toEqual({ status: expect.any(Number), written: [] });
   });
 });
 

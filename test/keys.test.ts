@@ -1,11 +1,14 @@
 /** Keys by the built program: made, shown, printed, changed; and older points encrypted again, in the copies too. */
 
+import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { manifestKey } from "../src/core/manifest.ts";
-import { runCli } from "./support/cli.ts";
+import { programs, runCli } from "./support/cli.ts";
+import { effort } from "./support/effort.ts";
 import { type TempDir, tempDir } from "./support/repo.ts";
 import { snapshotTree } from "./support/tree.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
@@ -166,7 +169,7 @@ describe("older points are encrypted again", () => {
     await work.json(["sync"]);
     const points = await work.points();
     expect(points.map(({ artifacts }) => artifacts.every(({ name }) => /\.r1\./.test(name)))).toEqual([true, true, true, false]);
-    expectChain();
+    expectChain(work.store);
     for (const { id } of points) {
       for (const from of ["local", "usb", "hub"]) expect(await verify(id, "--from", from), `${id} from ${from}`).toMatchObject({ code: 0 });
       expect(await verify(id, "--from", "usb", "--identity", old)).toMatchObject({ code: 12 });
@@ -183,20 +186,34 @@ describe("older points are encrypted again", () => {
     // The machine goes on from there.
     work.repo.write("a.txt", "3\n");
     await work.backup();
-    expectChain();
+    expectChain(work.store);
+  });
 
-    function expectChain(): void {
-      const folder = join(work.store, manifestKey(points[0]?.id ?? "").slice(0, 8));
-      let before: { id: string; sum: string } | undefined;
-      for (const name of readdirSync(folder)
-        .filter((entry) => entry.endsWith(".json"))
-        .sort()) {
-        const bytes = readFileSync(join(folder, name));
-        const { previous, previousSha256, id } = JSON.parse(bytes.toString());
-        expect({ previous, previousSha256 }).toEqual({ previous: before?.id ?? null, previousSha256: before?.sum ?? null });
-        before = { id, sum: createHash("sha256").update(bytes).digest("hex") };
-      }
+  test("killed at any instant it loses nothing, and the next run goes on", async () => {
+    for (const round of [1, 2, 3, 4]) {
+      work.repo.write("a.txt", `${round}\n`);
+      await work.backup();
     }
+    const startedAt = performance.now();
+    expect((await work.json(["key", "rewrap"])).rewrapped).toMatchObject({ points: 5 });
+    const whole = performance.now() - startedAt;
+    const kills = effort("HOLDFAST_KILLS", 8, 3);
+    for (let kill = 1; kill <= kills; kill += 1) {
+      const child = spawn(process.execPath, [programs.holdfast, "key", "rewrap"], { cwd: work.repo.path, stdio: "ignore" });
+      const ended = once(child, "close");
+      await delay((whole * (kill + 1)) / (kills + 2));
+      child.kill("SIGKILL");
+      await ended;
+      const { damaged } = await work.json(["points"]);
+      expect(damaged).toEqual([]);
+      expect(await verify("latest")).toMatchObject({ code: 0 });
+    }
+    expect((await work.json(["key", "rewrap"])).rewrapped).toMatchObject({ damaged: [], kept: [] });
+    const points = await work.points();
+    for (const { id } of points) expect(await verify(id)).toMatchObject({ code: 0 });
+    expectChain(work.store);
+    const stored = readdirSync(join(work.store, points[0]?.id.slice(0, 8) ?? "")).filter((name) => name.endsWith(".age"));
+    expect(stored.sort()).toEqual(points.flatMap(({ artifacts }) => artifacts.map(({ name }) => name)).sort());
   });
 
   test("plain ones too, and what cannot be opened stays for the next run", async () => {
@@ -216,3 +233,16 @@ describe("older points are encrypted again", () => {
       expect(await plain.run(["restore", id, "--verify-only", "--identity", away])).toMatchObject({ code: 0 });
   });
 });
+
+/** Each manifest names the one before it, by the sum that it has now. */
+function expectChain(store: string): void {
+  let before: { id: string; sum: string } | undefined;
+  for (const name of readdirSync(store, { recursive: true, encoding: "utf8" })
+    .filter((path) => /^\d{8}.*\.json$/.test(path))
+    .sort()) {
+    const bytes = readFileSync(join(store, name));
+    const { previous, previousSha256, id } = JSON.parse(bytes.toString());
+    expect({ previous, previousSha256 }).toEqual({ previous: before?.id ?? null, previousSha256: before?.sum ?? null });
+    before = { id, sum: createHash("sha256").update(bytes).digest("hex") };
+  }
+}

@@ -76,9 +76,10 @@ ${recipient === undefined ? "" : `<p>Its recipient, which is no secret:<br><code
 </div>`;
 }
 
-/** In fours: what an eye can hold while fingers type. */
+/** Behind its beginning in fours: what an eye can hold while fingers type. */
 function groups(secret: string): string[] {
-  return secret.match(/.{1,4}/g) ?? [];
+  const [, start = "", rest = ""] = /^(AGE-SECRET-KEY-1)?(.*)$/.exec(secret) ?? [];
+  return [...(start === "" ? [] : [start]), ...(rest.match(/.{1,4}/g) ?? [])];
 }
 
 function byHand({ name, fetch, folder }: KitStore): string {
@@ -86,7 +87,9 @@ function byHand({ name, fetch, folder }: KitStore): string {
 }
 
 function commands(lines: readonly string[]): string {
-  return `<pre>${lines.map(escapeHtml).join("\n")}</pre>`;
+  // A line of paper must not end amid an option: who types it would not know what belongs together.
+  const options = (line: string): string => escapeHtml(line).replace(/(?<= )--[\w-]+/g, "<b>$&</b>");
+  return `<pre>${lines.map(options).join("\n")}</pre>`;
 }
 
 const entities: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
@@ -102,6 +105,7 @@ h1 { font-size: 20pt; margin: 0 0 .5rem; } h2 { font-size: 13pt; margin: 1.4rem 
 table { border-collapse: collapse; } th { text-align: left; font-weight: normal; color: #555; padding: .1rem 1.2rem .1rem 0; vertical-align: top; white-space: nowrap; }
 code, pre, .key { font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: 9pt; overflow-wrap: anywhere; }
 pre { background: #f3f3f3; padding: .5rem .7rem; white-space: pre-wrap; margin: .3rem 0 .6rem; }
+pre b { font-weight: inherit; white-space: nowrap; }
 .secret { display: flex; gap: 1.2rem; align-items: flex-start; break-inside: avoid; margin: .5rem 0; }
 .secret svg { width: 42mm; height: 42mm; flex: none; }
 p.key { font-size: 12pt; margin: 0 0 .6rem; } p.key span { display: inline-block; margin: 0 .45em .15em 0; }

@@ -76,12 +76,13 @@ export async function protect(app: App, wish: ProtectWish, options: { signal: Ab
       hint: `to stop that, take encryption: out of ${app.configFile.path}; what is encrypted stays so`,
     });
   const added = planned.stores.filter((store) => !app.config.stores.includes(store));
-  const { config, news } = await chooseEncryption(app, planned, added, wish.encrypt);
-  const primary = folderStores({ ...app, config })[0];
+  const primary = folderStores({ ...app, config: planned })[0];
   if (primary === undefined) throw new BackupError("internal", "no folder was chosen for the store");
   options.onStep("store");
   for (const store of added) await refuseHiddenRef(app, store);
-  await createPrimary({ ...app, config }, primary.path);
+  await createPrimary({ ...app, config: planned }, primary.path);
+  // After the stores were looked at: joining an encrypted one needs its key, and no other may be made on the way.
+  const { config, news } = await chooseEncryption(app, planned, added, wish.encrypt);
   for (const url of wish.stores) {
     const location = parseStoreUrl(url);
     if (location.kind === "folder") await createStoreFolder(app, location.path);

@@ -6,12 +6,12 @@ import { readStatus } from "../../tasks/status.ts";
 import { syncAll } from "../../tasks/sync.ts";
 import { describePoint, reportProblems } from "./backup.ts";
 import type { CommandContext } from "./context.ts";
-import { reportKey } from "./identity.ts";
+import { environmentWith, type IdentityOption, reportKey } from "./identity.ts";
 import type { Output } from "./output.ts";
 import { reportCopy, reportMirror } from "./sync.ts";
 import { count } from "./words.ts";
 
-interface InitOptions {
+interface InitOptions extends IdentityOption {
   readonly yes?: boolean;
   readonly store: readonly string[];
   readonly mirror: readonly string[];
@@ -21,7 +21,7 @@ interface InitOptions {
 }
 
 export async function init({ cwd, output, signal }: CommandContext, options: InitOptions): Promise<number> {
-  const app = await openApp(cwd);
+  const app = await openApp(cwd, environmentWith(options, cwd));
   if (options.trustConfig !== true) await refuseForeignSettings(app);
   const wish: ProtectWish = {
     stores: options.store,
@@ -42,7 +42,7 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
   output.line(describePoint(result.point));
   reportProblems(result.problems, output);
   const isProven = reportProof(result, output);
-  const ready = await openApp(cwd);
+  const ready = await openApp(cwd, app.environment);
   const { copies, mirrors } = await syncAll(ready, { force: true, signal });
   for (const copy of copies) reportCopy(copy, output);
   for (const mirror of mirrors) reportMirror(mirror, output);

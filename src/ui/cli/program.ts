@@ -39,6 +39,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--no-hooks", "install no hooks")
     .option("--encrypt", "encrypt points; the default as soon as a store stands elsewhere")
     .option("--no-encrypt", "do not, even where a store stands elsewhere")
+    .option("--identity <file>", "the secret key of an encrypted store that is joined, and of the points from now on")
     .option("--trust-config", "take the stores and mirrors of a backup.yaml that came with the repository")
     .action(run(async () => (await import("./init.ts")).init));
 

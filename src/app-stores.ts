@@ -4,9 +4,12 @@ import { homedir } from "node:os";
 import { join, resolve as resolvePath } from "node:path";
 import { type App, now, recoveryTexts } from "./app.ts";
 import type { StoreConfig } from "./core/config.ts";
+import type { Decryptor } from "./core/encryption.ts";
 import { BackupError } from "./core/errors.ts";
 import { isRepositoryId } from "./core/ids.ts";
 import { type BranchLocation, isBranch, parseStoreUrl, type RcloneLocation, type S3Location } from "./core/store-url.ts";
+import type { Repository } from "./git/repository.ts";
+import { type KeySettings, lazyDecryptor } from "./keys/open.ts";
 import { configFolder, settings } from "./setup/config-file.ts";
 import type { BranchStore } from "./stores/branch.ts";
 import { FolderStore } from "./stores/folder.ts";
@@ -18,7 +21,23 @@ export function primaryStore(app: App): FolderStore {
   const folder = chosen === undefined ? folderStores(app)[0] : { name: "environment", path: folderPath(app, chosen) };
   if (folder === undefined)
     throw new BackupError("not_protected", `${app.name} is not protected yet: ${app.configFile.path} names no folder for its points`);
-  return new FolderStore(folder.name, folder.path);
+  return readable(app, new FolderStore(folder.name, folder.path));
+}
+
+/** Which key opens what is encrypted here. */
+export function keySettings({ repository, environment, config }: Pick<App, "repository" | "environment" | "config">): KeySettings {
+  const folder = configFolder(repository);
+  return { environment, own: settings(folder, environment), configured: config.encryption?.identity, folder };
+}
+
+/** One for all stores of a repository, so that a passphrase is asked for once. */
+const decryptors = new WeakMap<Repository, Decryptor>();
+
+function readable<Kind extends Store>(app: App, store: Kind): Kind {
+  const decryptor = decryptors.get(app.repository) ?? lazyDecryptor(keySettings(app));
+  decryptors.set(app.repository, decryptor);
+  store.decryptor = decryptor;
+  return store;
 }
 
 /** Every other store, in the order of the settings. */
@@ -51,13 +70,13 @@ function unnamed(url: string): string {
 
 /** A store as the settings say, or would say. */
 export async function openStore(app: App, store: StoreConfig): Promise<Store> {
-  const opened = await openUnlimited(app, store);
+  const opened = readable(app, await chooseStore(app, store));
   if (store.uploadLimit === undefined) return opened;
   const { LimitedStore } = await import("./stores/limited.ts");
   return new LimitedStore(opened, store.uploadLimit);
 }
 
-async function openUnlimited(app: App, store: StoreConfig): Promise<Store> {
+async function chooseStore(app: App, store: StoreConfig): Promise<Store> {
   const location = parseStoreUrl(store.url);
   switch (location.kind) {
     case "folder":
@@ -147,6 +166,13 @@ async function branchAddress({ repository }: App, location: BranchLocation): Pro
   return urls[0];
 }
 
+/** What a bare machine would be given as the address of a branch store; undefined where the repository does not know the remote. */
+export async function branchUrl(app: App, store: StoreConfig): Promise<string | undefined> {
+  const location = parseStoreUrl(store.url);
+  const address = isBranch(location) ? await branchAddress(app, location) : undefined;
+  return address === undefined ? undefined : absoluteUrl(address, configFolder(app.repository));
+}
+
 /** Whether the store stands at another place than this machine: it survives the machine, and others may read it. */
 export async function isOffsite(app: App, store: StoreConfig): Promise<boolean> {
   if (store.isOffsite !== undefined) return store.isOffsite;
@@ -200,7 +226,13 @@ export async function refuseHiddenRef(app: App, store: StoreConfig): Promise<voi
 }
 
 /** A store without a repository around: for the bare machine. `scratch` takes what a branch needs locally. */
-export async function openBareStore(url: string, scratch: string): Promise<Store> {
+export async function openBareStore(url: string, scratch: string, environment: NodeJS.ProcessEnv): Promise<Store> {
+  const store = await chooseBareStore(url, scratch);
+  store.decryptor = lazyDecryptor({ environment, own: environment, configured: undefined, folder: process.cwd() });
+  return store;
+}
+
+async function chooseBareStore(url: string, scratch: string): Promise<Store> {
   const location = parseStoreUrl(url);
   if (location.kind === "s3") return findRepositoryAt(url, await s3Opener({ name: "named", url }, location));
   if (location.kind === "rclone") return findRepositoryAt(url, await rcloneOpener({ name: "named", url }, location));
@@ -244,7 +276,7 @@ function absoluteUrl(url: string, from: string): string {
 export async function createPrimary(app: App, folder: string): Promise<FolderStore> {
   const [
     { createStoreFolder },
-    { findIdentity, writeIdentity },
+    { findIdentity, withoutName, writeIdentity },
     { writeRecoveryFiles },
     { findRepositoryId, refuseForeignStore, rememberRepositoryId },
   ] = await Promise.all([
@@ -254,7 +286,7 @@ export async function createPrimary(app: App, folder: string): Promise<FolderSto
     import("./state/repository-id.ts"),
   ]);
   await createStoreFolder(folder);
-  const store = new FolderStore("local", folder);
+  const store = readable(app, new FolderStore("local", folder));
   const known = findRepositoryId(app.state);
   const present = await findIdentity(store);
   if (present !== undefined && known === undefined) await refuseUnrelated(app, store, present.name);
@@ -265,7 +297,7 @@ export async function createPrimary(app: App, folder: string): Promise<FolderSto
     name: app.name,
     created: now().toISOString(),
   };
-  if (present === undefined) await writeIdentity(store, identity);
+  if (present === undefined) await writeIdentity(store, app.config.encryption === null ? identity : withoutName(identity));
   await writeRecoveryFiles(store, recoveryTexts());
   rememberRepositoryId(app.state, identity.repository);
   return store;
@@ -291,7 +323,8 @@ async function repositoryIdOfOthers(app: App): Promise<string | undefined> {
       const identity = await findIdentity(store);
       if (identity !== undefined && (store instanceof FolderStore || (await isRelated(app, store)))) return identity.repository;
     } catch (error) {
-      if (!(error instanceof BackupError)) throw error; // not there, or damaged: another may tell
+      // Not there, or damaged: another may tell. One that only lacks its key is not passed over.
+      if (!(error instanceof BackupError) || error.code === "key_missing" || error.code === "key_wrong") throw error;
     }
   }
   return undefined;

@@ -187,9 +187,18 @@ export async function* readArtifact(artifact: Artifact, stored: AsyncIterable<Ui
   }
 }
 
+/**
+ * An artifact as it was before it was encrypted: still compressed where it is. Checked as `readArtifact` does, but for
+ * what it unpacks to.
+ */
+export function readSealed(artifact: Artifact, stored: AsyncIterable<Uint8Array>, decryptor?: Decryptor): AsyncGenerator<Buffer> {
+  const checked = checkStored(artifact, stored);
+  return artifact.name.endsWith(".age") ? decrypt(artifact, checked, decryptor) : checked;
+}
+
 async function* decrypt(artifact: Artifact, stored: AsyncIterable<Buffer>, decryptor: Decryptor | undefined): AsyncGenerator<Buffer> {
   if (decryptor === undefined) throw new BackupError("key_missing", `${artifact.name} is encrypted, and no key is at hand`);
-  for await (const piece of decryptor.decrypt(stored, artifact.size)) yield asBuffer(piece);
+  for await (const piece of decryptor.decrypt(stored, artifact.size, artifact.name)) yield asBuffer(piece);
 }
 
 /** Bytes that are no zstd, that are cut off, or that unpack to more than any frame of ours. */

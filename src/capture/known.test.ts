@@ -20,8 +20,8 @@ const sum = "0123456789abcdef".repeat(4);
 
 function point(change: Partial<KnownPoint> = {}): KnownPoint {
   return {
-    version: knownVersion, repository: "r", commonDir: "/r/.git", policy: "p", id: "p3", manifestSha256: sum, full: "p0", fullAt: "f", fullSize: 100,
-    sinceFull: 10, step: 3, rungs: [{ step: 0, id: "p0", createdAt: "f" }, { step: 3, id: "p3", createdAt: "n" }],
+    version: knownVersion, repository: "r", commonDir: "/r/.git", policy: "p", id: "p3", manifestSha256: sum, recipients: ["age1a"], full: "p0",
+    fullAt: "f", fullSize: 100, sinceFull: 10, step: 3, rungs: [{ step: 0, id: "p0", createdAt: "f" }, { step: 3, id: "p3", createdAt: "n" }],
     refs: new Map([["refs/heads/main", { oid: "a", step: 1 }], ["refs/remotes/o/HEAD", { oid: "a", symref: "refs/x", step: 0 }]]),
     goneRefs: new Map([["refs/heads/old", 2]]), files: new Map(), goneFiles: new Map([["untracked/\udcff", 1]]), versions: new Map(),
     facts: "", worktrees: [{ name: "", path: "/r", isBare: false, branch: null, oid: null }],

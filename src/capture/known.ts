@@ -13,7 +13,7 @@ import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 
 /** Of the state's own layout. */
-export const knownVersion = 2;
+export const knownVersion = 3;
 
 /** A file of the last point. */
 export interface KnownFile {
@@ -57,6 +57,8 @@ export interface KnownPoint {
   readonly policy: string;
   readonly id: PointId;
   readonly manifestSha256: string;
+  /** Whom its chain is encrypted for; empty: for nobody. */
+  readonly recipients: readonly string[];
   readonly full: PointId;
   readonly fullAt: string;
   readonly fullSize: number;
@@ -79,7 +81,7 @@ export interface KnownPoint {
   readonly counts: Manifest["counts"];
 }
 
-/** The state folder of captures: `state/known`, `state/tips/ID`, `state/chunks/SHA256`. */
+/** The state folder of captures: `state/known`, `state/tips/ID`, `state/chunks/SHA256`, `state/index/ID`. */
 export class KnownState {
   readonly #folder: string;
 
@@ -102,12 +104,13 @@ export class KnownState {
     return this.#read("known.next")?.id;
   }
 
-  /** The staged point is the last one now. Removes tips and chunks that no rung needs any more. */
+  /** The staged point is the last one now. Removes what no rung needs any more. */
   promote(): void {
     renameSync(join(this.#folder, "known.next"), join(this.#folder, "known"));
     const known = this.load();
     if (known === undefined) return;
     this.#keepOnly("tips", new Set(known.rungs.map((rung) => rung.id)));
+    this.#keepOnly("index", new Set([known.full]));
     this.#keepOnly("chunks", new Set([...known.versions.values()].flat().map(({ sha256 }) => sha256)));
   }
 
@@ -142,13 +145,25 @@ export class KnownState {
     if (!existsSync(file)) writeSummed(file, serialize(chunks));
   }
 
+  /** Takes the plain pack index of a full point whose stored one is encrypted; nothing where there is none. */
+  keepIndex(id: PointId, file: string): void {
+    if (!existsSync(file)) return;
+    mkdirSync(join(this.#folder, "index"), { recursive: true });
+    renameSync(file, this.indexFile(id));
+  }
+
+  /** It may not be there. */
+  indexFile(id: PointId): string {
+    return join(this.#folder, "index", id);
+  }
+
   #read(name: string): KnownPoint | undefined {
     const bytes = readSummed(join(this.#folder, name));
     const raw = bytes === undefined ? undefined : (deserialize(bytes) as Stored);
     return raw?.version === knownVersion ? unpack(raw) : undefined;
   }
 
-  #keepOnly(kind: "tips" | "chunks", wanted: ReadonlySet<string>): void {
+  #keepOnly(kind: "tips" | "chunks" | "index", wanted: ReadonlySet<string>): void {
     const folder = join(this.#folder, kind);
     const names = existsSync(folder) ? readdirSync(folder) : [];
     for (const name of names) if (!wanted.has(name)) rmSync(join(folder, name), { force: true });

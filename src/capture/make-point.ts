@@ -2,12 +2,13 @@
 
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { type Catalogue, chainOf } from "../core/catalogue.ts";
 import type { LeftEntry, NoteEntry, Problem, RefEntry } from "../core/contents.ts";
 import { contentsVersion } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { newPointId } from "../core/ids.ts";
-import { artifactKey, formatVersion, type Manifest, type PointKind, signedText, storedSize, writeManifest } from "../core/manifest.ts";
+import { type Artifact, artifactKey, formatVersion, type Manifest, type PointKind, signedText, storedSize, writeManifest } from "../core/manifest.ts";
 import { Policy, type PolicyPatterns } from "../core/policy.ts";
 import type { Rewrite } from "../core/rewrites.ts";
 import type { Repository } from "../git/repository.ts";
@@ -19,6 +20,7 @@ import type { LocalStore } from "../stores/store.ts";
 import { type Captured, capture } from "./capture.ts";
 import { noteRecords, writeRecords } from "./contents-file.ts";
 import { hasGainedDepth } from "./depth.ts";
+import { type Encryption, encryptArtifacts, plainSpool } from "./encrypt.ts";
 import type { KnownPoint, KnownState } from "./known.ts";
 import type { Observation } from "./observe.ts";
 import { type Footing, planFooting } from "./plan.ts";
@@ -36,6 +38,8 @@ export interface PointRequest {
   /** Asked by name: a point is made even when nothing changed. */
   readonly isAsked: boolean;
   readonly isFullAsked: boolean;
+  /** Absent: the artifacts are stored as they are. */
+  readonly encryption?: Encryption;
   readonly retention: string;
   /** Why it is made, in its maker's words. */
   readonly note?: NoteEntry;
@@ -50,6 +54,8 @@ export interface PointRequest {
   readonly onRewrites?: (rewrites: readonly Rewrite[]) => void;
   /** True where a push from here, that git keeps no reflog of, put the ref there. */
   readonly isPushed?: (ref: string, oid: string) => Promise<boolean>;
+  /** Something that needs the contents of older points, and goes without: they cannot be read now. */
+  readonly onUnread?: (error: BackupError) => void;
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -82,10 +88,13 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
     repository: identity.repository,
     commonDir: request.repository.commonDir,
     isFullAsked: request.isFullAsked || hasGainedDepth(request.repository, known),
+    recipients: request.encryption?.encryptor.recipients ?? [],
   });
   const policyDigest = createHash("sha256").update(JSON.stringify(request.patterns)).digest("hex");
   const spool = store.spool();
+  let plain = spool;
   try {
+    if (request.encryption !== undefined) plain = await plainSpool(request.encryption);
     const result = await capture({
       ...request,
       note: request.note,
@@ -94,8 +103,8 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       known,
       footing,
       id,
-      fullIndex: known === undefined ? undefined : store.fileOf(artifactKey(known.full, "idx")),
-      spool,
+      fullIndex: known === undefined ? undefined : fullIndexOf(known, request),
+      spool: plain,
       startedAt,
     });
     const common = {
@@ -111,7 +120,9 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
     if (result.status === "unchanged") {
       if (known === undefined) throw new BackupError("internal", "nothing changed since nothing");
       if (!request.isAsked) return { status: "unchanged", last: known.id };
-      const manifest = signed(request, { ...common, ...(await repeatOf(request, known, id, spool)), ...chain, ...rest });
+      const repeat = await repeatOf(request, known, id, plain);
+      const artifacts = await seal(repeat.artifacts, plain, spool, request);
+      const manifest = signed(request, { ...common, ...repeat, artifacts, ...chain, ...rest });
       state.stage(rememberRepeat(known, manifest, manifestSum(manifest)));
       await publishPoint(store, manifest, spool, request);
       state.promote();
@@ -122,7 +133,7 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       ...placeOf(footing, known, id),
       ...chain,
       ...rest,
-      artifacts: [...result.artifacts],
+      artifacts: await seal(result.artifacts, plain, spool, request),
       counts: result.counts,
       consistent: result.problems.length === 0,
     });
@@ -132,12 +143,24 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       if (found.length > 0) request.onRewrites(found.map((rewrite) => ({ ...rewrite, point: previous.id, seenAt: manifest.createdAt })));
     }
     stage(request, result, { manifest, footing, known, policyDigest });
+    if (request.encryption !== undefined && footing.kind === "full") state.keepIndex(id, join(plain, `${id}.idx`));
     await publishPoint(store, manifest, spool, request);
     state.promote();
     return { status: "made", manifest, problems: result.problems, left: result.observation.left };
   } finally {
-    await rm(spool, { recursive: true, force: true });
+    for (const folder of new Set([plain, spool])) await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** The artifacts as they are stored: those in `plain`, encrypted into `spool` where that is asked for. */
+async function seal(artifacts: readonly Artifact[], plain: string, spool: string, { encryption, signal }: PointRequest): Promise<Artifact[]> {
+  if (encryption === undefined) return [...artifacts];
+  return encryptArtifacts(artifacts, plain, spool, encryption, signal === undefined ? {} : { signal });
+}
+
+/** In the store, or where it is encrypted there, with what the machine remembers. */
+function fullIndexOf({ full, recipients }: KnownPoint, { state, store }: PointRequest): string {
+  return recipients.length > 0 ? state.indexFile(full) : store.fileOf(artifactKey(full, "idx"));
 }
 
 /** What the machine remembers, if the store still has the points that it would build on. */
@@ -154,7 +177,11 @@ async function trustedState({ state, store, signal }: PointRequest, repository: 
 }
 
 /** The refs of the last point as the store has them, for a machine that has forgotten them. Of another folder's point none. */
-async function storedRefs({ store, signal }: PointRequest, catalogue: Catalogue, { worktrees }: Observation): Promise<ReadonlyMap<string, RefEntry>> {
+async function storedRefs(
+  { store, signal, onUnread }: PointRequest,
+  catalogue: Catalogue,
+  { worktrees }: Observation,
+): Promise<ReadonlyMap<string, RefEntry>> {
   const last = catalogue.at(-1);
   const nothing = new Map<string, RefEntry>();
   if (last === undefined) return nothing;
@@ -163,14 +190,16 @@ async function storedRefs({ store, signal }: PointRequest, catalogue: Catalogue,
     return state.worktrees[0]?.path === worktrees[0]?.path ? state.refs : nothing;
   } catch (error) {
     // An older point that is damaged must not keep a new one from being made; `verify` and `status` name it.
-    if (error instanceof BackupError && ["damaged", "chain_broken", "format_newer"].includes(error.code)) return nothing;
-    throw error;
+    // One that is encrypted is not opened either: a backup needs no secret.
+    if (!(error instanceof BackupError) || !["damaged", "chain_broken", "format_newer", "key_missing"].includes(error.code)) throw error;
+    onUnread?.(error);
+    return nothing;
   }
 }
 
 /** Before the manifest: a run that is killed right after it still knows its point. */
 function stage(
-  { state, repository }: PointRequest,
+  { state, repository, encryption }: PointRequest,
   captured: Captured,
   point: { manifest: Manifest; footing: Footing; known: KnownPoint | undefined; policyDigest: string },
 ): void {
@@ -182,6 +211,7 @@ function stage(
       commonDir: repository.commonDir,
       manifestSha256: manifestSum(point.manifest),
       size: storedSize(point.manifest),
+      recipients: encryption?.encryptor.recipients ?? [],
     }),
   );
 }

@@ -3,7 +3,19 @@ import { describe, expect, test } from "vitest";
 import { baseStep } from "../core/ladder.ts";
 import type { KnownFile, KnownPoint } from "./known.ts";
 import type { ObservedFile } from "./observed.ts";
-import { type Footing, floorOf, fullEveryMs, isIndexFile, isSameEntry, nextRungs, planFiles, planFooting, planRefs, stepOf } from "./plan.ts";
+import {
+  type Footing,
+  type FootingFacts,
+  floorOf,
+  fullEveryMs,
+  isIndexFile,
+  isSameEntry,
+  nextRungs,
+  planFiles,
+  planFooting,
+  planRefs,
+  stepOf,
+} from "./plan.ts";
 
 const fullAt = "2026-11-20T00:00:00.000Z";
 const now = new Date("2026-11-21T00:00:00Z");
@@ -25,7 +37,7 @@ const knownFile: KnownFile = {
 
 function known(change: Partial<KnownPoint> = {}): KnownPoint {
   return {
-    version: 1, repository: "r", commonDir: "/r/.git", policy: "", id: "p3", manifestSha256: "", full: "p0", fullAt, fullSize: 100, sinceFull: 10,
+    version: 1, repository: "r", commonDir: "/r/.git", policy: "", id: "p3", manifestSha256: "", recipients: [], full: "p0", fullAt, fullSize: 100, sinceFull: 10,
     step: 3, rungs: [0, 1, 2, 3].map(rung), refs: new Map(), goneRefs: new Map(), files: new Map(), goneFiles: new Map(), versions: new Map(),
     facts: "", worktrees: [], problems: [], isDamaged: false, counts: { files: 0, bytes: 0, changed: 0, refs: 0, left: 0, problems: 0 }, ...change,
   }; // biome-ignore format: a record
@@ -43,9 +55,9 @@ function observed(
 const incremental = (base: number, step = base + 1): Footing => ({ kind: "incremental", step, base: rung(base) });
 
 describe("a point builds on nothing", () => {
-  const facts = { known: known(), now, repository: "r", commonDir: "/r/.git", isFullAsked: false };
+  const facts: FootingFacts = { known: known(), now, repository: "r", commonDir: "/r/.git", isFullAsked: false, recipients: [] };
 
-  test.each<[string, Partial<typeof facts> | { known: undefined }]>([
+  test.each<[string, Partial<FootingFacts>]>([
     ["when nothing is remembered", { known: undefined }],
     ["when that is asked for", { isFullAsked: true }],
     ["when the store is another's", { repository: "other" }],
@@ -54,6 +66,9 @@ describe("a point builds on nothing", () => {
     ["when the clock stands before the last full one", { now: new Date(Date.parse(fullAt) - 1) }],
     ["when the incrementals outgrew half of a large full one", { known: known({ fullSize: 10 << 20, sinceFull: (5 << 20) + 1 }) }],
     ["when the incrementals outgrew a small one and a MiB", { known: known({ sinceFull: (1 << 20) + 1 }) }],
+    ["when it is for other keys", { recipients: ["age1a"] }],
+    ["when it is for a key more", { known: known({ recipients: ["age1a"] }), recipients: ["age1a", "age1b"] }],
+    ["when it is for nobody any more", { known: known({ recipients: ["age1a"] }) }],
     ["when the rung that the ladder wants is not there", { known: known({ rungs: [rung(0)] }) }],
   ])("%s", (_, change) => {
     expect(planFooting({ ...facts, ...change })).toEqual({ kind: "full" });

@@ -14,14 +14,18 @@ export interface FootingFacts {
   readonly repository: string;
   readonly commonDir: string;
   readonly isFullAsked: boolean;
+  /** Whom the point is encrypted for; empty: for nobody. */
+  readonly recipients: readonly string[];
 }
 
 export const fullEveryMs = 7 * 24 * 60 * 60 * 1000;
 /** Incrementals may grow to half of the full; below this size that is not worth a full one. */
 const smallBytes = 1 << 20;
 
-export function planFooting({ known, now, repository, commonDir, isFullAsked }: FootingFacts): Footing {
+export function planFooting({ known, now, repository, commonDir, isFullAsked, recipients }: FootingFacts): Footing {
   if (known === undefined || isFullAsked || known.repository !== repository || known.commonDir !== commonDir) return { kind: "full" };
+  // Whoever is to read a point must be able to read all that it builds on.
+  if (known.recipients.join("\n") !== recipients.join("\n")) return { kind: "full" };
   const age = now.getTime() - Date.parse(known.fullAt);
   if (age >= fullEveryMs || age < 0) return { kind: "full" };
   if (known.sinceFull > Math.max(known.fullSize / 2, smallBytes)) return { kind: "full" };

@@ -46,7 +46,7 @@ class Maker {
     const id = idOf(index);
     const { known, state, spool } = this;
     const now = new Date(start + index * 1000);
-    const footing = planFooting({ known, now, repository: "r", commonDir: "/r", isFullAsked: false });
+    const footing = planFooting({ known, now, repository: "r", commonDir: "/r", isFullAsked: false, recipients: [] });
     const observed = [...world.files].map(([path, content]): ObservedFile => virtual(path, content));
     const refs: RefEntry[] = [...world.refs].map(([name, value]) => ({ name, oid: value.repeat(40) }));
     const plan = planFiles(observed, known, footing);
@@ -70,7 +70,17 @@ class Maker {
     });
     const manifest = { id, full: known?.full ?? id, repository: "r", createdAt: now.toISOString() } as Manifest;
     const captured: Captured = { artifacts: [], observation, filePlan: plan, refPlan, files, facts: "", problems: [], counts };
-    this.known = rememberPoint({ manifest, manifestSha256: "", size: 1, captured, footing, known, commonDir: "/r", policyDigest: "" });
+    this.known = rememberPoint({
+      manifest,
+      manifestSha256: "",
+      size: 1,
+      captured,
+      footing,
+      known,
+      commonDir: "/r",
+      policyDigest: "",
+      recipients: [],
+    });
     this.records.push(parseContents((await readPlain(spool, artifact)).toString("utf8"), artifact.name));
     this.tarballs.push(files.artifacts[0]);
     this.bases.push(footing.kind === "full" ? undefined : Number.parseInt(footing.base.id.slice(-6), 16));

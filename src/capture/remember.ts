@@ -15,9 +15,12 @@ export interface RememberFacts {
   readonly known: KnownPoint | undefined;
   readonly commonDir: string;
   readonly policyDigest: string;
+  /** Whom the point is encrypted for. */
+  readonly recipients: readonly string[];
 }
 
-export function rememberPoint({ manifest, manifestSha256, size, captured, footing, known, commonDir, policyDigest }: RememberFacts): KnownPoint {
+export function rememberPoint(facts: RememberFacts): KnownPoint {
+  const { manifest, manifestSha256, size, captured, footing, known, commonDir, policyDigest, recipients } = facts;
   const isFull = footing.kind === "full";
   const step = stepOf(footing);
   const { observation, filePlan, refPlan, files } = captured;
@@ -29,6 +32,7 @@ export function rememberPoint({ manifest, manifestSha256, size, captured, footin
     policy: policyDigest,
     id: manifest.id,
     manifestSha256,
+    recipients,
     full: manifest.full,
     fullAt: isFull || known === undefined ? manifest.createdAt : known.fullAt,
     fullSize: isFull || known === undefined ? size : known.fullSize,

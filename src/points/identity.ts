@@ -53,6 +53,12 @@ export function hasNoName(identity: StoreIdentity): boolean {
   return identity.name === withoutName(identity).name;
 }
 
+/** Takes the repository's name out of a store that begins to be encrypted. */
+export async function hideName(store: Store, options: CallOptions = {}): Promise<void> {
+  const identity = await readIdentity(store, options);
+  if (!hasNoName(identity)) await replaceIdentity(store, withoutName(identity), options);
+}
+
 function asSource(identity: StoreIdentity): Source {
   return bytesSource(`${JSON.stringify(identity, null, 2)}\n`);
 }

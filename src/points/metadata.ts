@@ -4,7 +4,7 @@
  */
 import type { NoteEntry } from "../core/contents.ts";
 import { dayOf } from "../core/ids.ts";
-import type { Manifest, PointKind } from "../core/manifest.ts";
+import { isEncrypted, type Manifest, type PointKind } from "../core/manifest.ts";
 import { bytesSource, type CallOptions, type Store } from "../stores/store.ts";
 import { readCatalogue, readNote } from "./catalogue.ts";
 import type { StoreIdentity } from "./identity.ts";
@@ -31,12 +31,19 @@ type Section = "daily" | "pre_change" | "manual";
 
 const key = "backup_metadata.json";
 
-/** Writes it anew. Points that come by themselves (after a commit, a push, on schedule) stand under `daily`. */
+/**
+ * Writes it anew. Points that come by themselves (after a commit, a push, on schedule) stand under `daily`. Where any point
+ * is encrypted it has neither notes nor the repository's name: whoever reads the store reads this too.
+ */
 export async function writeMetadata(store: Store, identity: StoreIdentity, now: Date, options: CallOptions = {}): Promise<void> {
   const sections: Record<Section, MetadataEntry[]> = { daily: [], pre_change: [], manual: [] };
   const { points } = await readCatalogue(store, options);
-  for (const manifest of points) sections[sectionOf(manifest.kind)].push(entryOf(manifest, await noteOf(store, manifest, options), now));
-  const document = { format: 1, repository: identity.repository, name: identity.name, generated: now.toISOString(), ...sections };
+  const isPrivate = points.some(isEncrypted);
+  for (const manifest of points) {
+    const note = isPrivate ? undefined : await noteOf(store, manifest, options);
+    sections[sectionOf(manifest.kind)].push(entryOf(manifest, note, now));
+  }
+  const document = { format: 1, repository: identity.repository, name: isPrivate ? null : identity.name, generated: now.toISOString(), ...sections };
   await store.replace(key, bytesSource(`${JSON.stringify(document, undefined, 2)}\n`), options);
 }
 

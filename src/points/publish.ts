@@ -4,7 +4,7 @@ import { createReadStream, statSync } from "node:fs";
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
 import { dayOf } from "../core/ids.ts";
-import { type Artifact, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
+import { type Artifact, type Manifest, manifestKey, parseArtifactName, writeManifest } from "../core/manifest.ts";
 import { bytesSource, type CallOptions, readAll, type Source, type Store } from "../stores/store.ts";
 
 /**
@@ -48,12 +48,17 @@ function fileSource(file: string): Source {
  * Throws `damaged` when an artifact of `from` is not as the manifest says, `store_failed` when other bytes arrived.
  * The manifest goes last. Does not flush: several points may go together. `onBytes` is told of what is being sent.
  */
-export async function copyPoint(
-  from: Store,
-  to: Store,
-  manifest: Manifest,
-  options: CallOptions & { readonly onBytes?: (bytes: number) => void } = {},
-): Promise<void> {
+export async function copyPoint(from: Store, to: Store, manifest: Manifest, options: CopyOptions = {}): Promise<void> {
+  await copyArtifacts(from, to, manifest, options);
+  const bytes = writeManifest(manifest);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  await to.put(manifestKey(manifest.id), { ...bytesSource(bytes), sha256 }, options);
+}
+
+type CopyOptions = CallOptions & { readonly onBytes?: (bytes: number) => void };
+
+/** The artifacts alone. */
+export async function copyArtifacts(from: Store, to: Store, manifest: Manifest, options: CopyOptions = {}): Promise<void> {
   for (const artifact of manifest.artifacts) {
     const key = `${dayOf(manifest.id)}/${artifact.name}`;
     const present = await to.stat(key, options);
@@ -64,18 +69,30 @@ export async function copyPoint(
     // Without a manifest no point owns it, and with this size none ever will. Not deleted: a credential may lack that right.
     else await to.replace(key, source, options);
   }
-  const bytes = writeManifest(manifest);
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  await to.put(manifestKey(manifest.id), { ...bytesSource(bytes), sha256 }, options);
+}
+
+/** Deletes the artifacts of a point that its manifest does not name, and gives those that the store keeps all the same. */
+export async function deleteUnnamed(store: Store, manifest: Manifest, options: CallOptions): Promise<string[]> {
+  const named = new Set(manifest.artifacts.map(({ name }) => name));
+  const keys: string[] = [];
+  for await (const { key } of store.list(`${dayOf(manifest.id)}/${manifest.id}.`, options)) {
+    const name = key.slice(key.indexOf("/") + 1);
+    if (parseArtifactName(name) !== undefined && !named.has(name)) keys.push(key);
+  }
+  const kept: string[] = [];
+  for (const key of keys) {
+    try {
+      await store.delete(key, options);
+    } catch (error) {
+      if (!(error instanceof BackupError) || options.signal?.aborted === true) throw error;
+      kept.push(key); // locked for a time: it is told, and the new ones are there
+    }
+  }
+  return kept;
 }
 
 /** An artifact of `store` for another one. Throws `damaged` before its end when the bytes are not those that the manifest names: a copy gets none but good ones. */
-export function checkedSource(
-  store: Store,
-  key: string,
-  { name, size, sha256 }: Artifact,
-  options: CallOptions & { onBytes?: (bytes: number) => void },
-): Source {
+export function checkedSource(store: Store, key: string, { name, size, sha256 }: Artifact, options: CopyOptions): Source {
   return {
     size,
     sha256,

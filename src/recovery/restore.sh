@@ -1,12 +1,14 @@
 #!/bin/sh
 # Brings a repository back from the points in this folder. Holdfast is not needed:
-# git, tar, zstd and sha256sum are, and a shell.
+# git, tar, zstd and sha256sum are, and a shell; age (age-encryption.org) where the points are encrypted.
 #
-#   sh restore.sh [--list] [POINT|latest] [DIR]
+#   sh restore.sh [--list] [--identity FILE] [POINT|latest] [DIR]
+#
+# FILE holds the secret key (AGE-SECRET-KEY-…) of encrypted points; HOLDFAST_IDENTITY may name it too.
 #
 # What it does, and what you could do by hand (RECOVERY.md has the commands):
 #   1. finds the point's manifest and the chain of points that it builds on
-#   2. checks the sha256 of everything that it reads
+#   2. checks the sha256 of everything that it reads, and opens what is encrypted
 #   3. unpacks the tarballs in order, oldest first, into a staging folder
 #   4. makes a new repository and adds the bundles in order, then sets the refs
 #   5. checks out the tracked files, and puts the files of the tarballs over them
@@ -89,13 +91,15 @@ chain_of() {
   say "$chain"
 }
 
-# Sets `file` to the artifact of this kind, whole and checked; to nothing where the point has none.
+# Sets `file` to the artifact of this kind, whole, checked and open; to nothing where the point has none.
+# One that was encrypted again has the number of that time in its name: ID.r1.bundle.age
 fetch() {
   file=
-  name=$1.$2
-  line=$(grep "^    {\"name\":\"$name\"," "$(manifest_of "$1")" || :)
-  if [ -z "$line" ]; then
-    if grep -q "^    {\"name\":\"$name.age\"," "$(manifest_of "$1")"; then fail "$name is encrypted" "age -d with your key, first"; fi
+  line=$(grep "^    {\"name\":\"$1\(\.r[1-9][0-9]*\)\{0,1\}\.$2\(\.age\)\{0,1\}\"," "$(manifest_of "$1")" | head -n 1 || :)
+  [ -n "$line" ] || return 0
+  name=$(printf '%s' "$line" | sed 's/^    {"name":"\([^"]*\)".*/\1/')
+  if [ "$name" = "$opened" ]; then
+    file=$work/open
     return 0
   fi
   wanted=$(printf '%s' "$line" | sed 's/.*"sha256":"\([0-9a-f]*\)".*/\1/')
@@ -106,6 +110,43 @@ fetch() {
   fi
   [ -f "$file" ] || fail "$name is missing" "look for another copy of the store"
   [ "$(sum_of "$file")" = "$wanted" ] || fail "$name is damaged: its sha256 is not the one in the manifest" "look for another copy of the store, or an older point"
+  case $name in *.age) decrypt ;; esac
+}
+
+# --- keys: only where something is encrypted -------------------------------------------------------------------------
+
+identity=${HOLDFAST_IDENTITY-}
+key=
+opened=
+
+find_key() {
+  [ -z "$key" ] || return 0
+  command -v age >/dev/null 2>&1 || fail "the point is encrypted, and the program age is missing" "install age (age-encryption.org) with the system's package manager and run this again"
+  usual=${HOLDFAST_CONFIG_DIR:-${XDG_CONFIG_HOME:-${HOME-}/.config}/holdfast}/identity.txt
+  if [ -z "$identity" ] && [ -f "$usual" ]; then identity=$usual; fi
+  [ -n "$identity" ] || fail "the point is encrypted, and no key was named" "sh restore.sh --identity FILE $point; FILE holds the line that begins with AGE-SECRET-KEY-"
+  if [ ! -f "$identity" ] || [ ! -r "$identity" ]; then fail "there is no key that can be read at $identity" "sh restore.sh --identity FILE $point"; fi
+  key=$identity
+  # One with a passphrase is opened once, instead of asking for each file. It goes with the scratch folder.
+  if head -n 1 "$identity" | grep -aqx -e 'age-encryption.org/v1' -e '-----BEGIN AGE ENCRYPTED FILE-----.*'; then
+    (umask 077 && age -d -o "$work/key" "$identity") || fail "the passphrase does not open $identity" "run it again; capitals and spaces count"
+    key=$work/key
+  fi
+}
+
+# Opens `file` into the scratch folder.
+decrypt() {
+  find_key
+  opened=
+  rm -f "$work/open"
+  if ! (umask 077 && age -d -i "$key" -o "$work/open" "$file") 2>"$work/age"; then
+    if grep -qi 'no identity matched' "$work/age"; then fail "the key in $identity does not open $name" "name another one: sh restore.sh --identity FILE $point"; fi
+    cat "$work/age" >&2
+    fail "$name is not what age can read with the key in $identity" "look for another copy of the store, or an older point"
+  fi
+  rm -f "$work/joined"
+  opened=$name
+  file=$work/open
 }
 
 # --- staging: the tarballs, oldest first -----------------------------------------------------------------------------
@@ -431,11 +472,24 @@ SETTLE
 
 store=$(cd "$(dirname "$0")" && pwd)
 check_tools
-if [ "${1-}" = --list ]; then
-  list_points
-  exit 0
-fi
-case ${1-} in -*) fail "$1 is not understood" "sh restore.sh [--list] [POINT|latest] [DIR]" ;; esac
+usage='sh restore.sh [--list] [--identity FILE] [POINT|latest] [DIR]'
+while [ $# -gt 0 ]; do
+  case $1 in
+    --list)
+      list_points
+      exit 0
+      ;;
+    --identity)
+      [ -n "${2-}" ] || fail "--identity needs a file" "$usage"
+      identity=$2
+      shift
+      ;;
+    --identity=?*) identity=${1#--identity=} ;;
+    -*) fail "$1 is not understood" "$usage" ;;
+    *) break ;;
+  esac
+  shift
+done
 point=$(find_point "${1:-latest}")
 if [ -n "${2-}" ]; then
   mkdir -p "$2" || fail "cannot make the folder $2"
@@ -461,8 +515,10 @@ if [ -f "$stage/git/config" ] && [ "$(git config --file "$stage/git/config" --no
 format=sha1
 for id in $chain; do
   fetch "$id" bundle
-  if [ -n "$file" ] && head -c 100 "$file" | grep -aq '^@object-format=sha256'; then format=sha256; fi
+  if [ -z "$file" ]; then continue; fi
+  if head -c 100 "$file" | grep -aq '^@object-format=sha256'; then format=sha256; fi
   rm -f "$work/joined"
+  break
 done
 quiet_git -c init.defaultBranch=main init -q ${bare:+"$bare"} --template= --object-format="$format" "$dir"
 git_dir=$dir/.git

@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import * as z from "zod";
 import { parseJson } from "../core/json.ts";
+import { forgetStale } from "./stale-list.ts";
 
 const moment = z.iso.datetime().nullable().default(null);
 const count = z.int().nonnegative();
@@ -56,6 +57,7 @@ export function readCopyState(folder: string, store: string): CopyState {
 /** A store that is no longer a copy: one added under its name later begins anew. */
 export function forgetCopyState(folder: string, store: string): void {
   rmSync(stateFile(folder, store), { force: true });
+  forgetStale(folder, store);
 }
 
 /** Call it under the copy's lock. */

@@ -14,6 +14,7 @@ import type { CallOptions, Store } from "../stores/store.ts";
 import { beginCopy } from "./begin.ts";
 import { type Beyond, type CopyState, readCopyState, type Withheld, writeCopyState } from "./copy-state.ts";
 import { findMissing, type LookOptions, lookAtPrimary, lookEveryMs } from "./missing.ts";
+import { replaceStale } from "./stale.ts";
 import { seenToOf, waitingFor } from "./waiting.ts";
 
 export interface RoundRequest {
@@ -69,6 +70,8 @@ export interface CopyOutcome {
   readonly withheld?: Withheld;
   readonly awaySince?: string;
   readonly code?: ErrorCode;
+  /** Keys of artifacts for older recipients that the store did not delete, such as under an object lock. */
+  readonly kept?: readonly string[];
   readonly message?: string;
   readonly hint?: string;
   /** Why what killed runs left there could not be cleared. */
@@ -85,7 +88,7 @@ export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
   if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
     return { ...lacking(name, "waiting", state), ...(state.error === null ? {} : { message: state.error }) };
   }
-  const round: Round = { request, state, sent: 0 };
+  const round: Round = { request, state, sent: 0, kept: [] };
   try {
     const leftovers = await bringUpToDate(round);
     const { beyond, withheld } = round.state;
@@ -96,6 +99,7 @@ export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
       missing: 0,
       ...(beyond === null ? {} : { beyond }),
       ...(withheld === null ? {} : { withheld }),
+      ...(round.kept.length === 0 ? {} : { kept: round.kept }),
       ...(leftovers === undefined ? {} : { leftovers }),
     };
   } catch (error) {
@@ -129,6 +133,8 @@ interface Round {
   /** What is known by now; on disk at each `note`. */
   state: CopyState;
   sent: number;
+  /** Keys of artifacts for older recipients that the copy did not delete. */
+  kept: readonly string[];
 }
 
 /** Gives why leftovers could not be cleared. Throws what keeps the copy from being whole. */
@@ -152,6 +158,7 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
   if (round.state.begunAt === null) note(round, { begunAt: now().toISOString() });
   if (seen.days === undefined) await writeRecoveryFiles(copy, texts, options);
 
+  round.kept = (await replaceStale(primary, copy, round.request.stateFolder, options)).kept;
   const found = await findMissing(primary, copy, seen, round.state, look, options);
   const seenTo = [...seen.listing.points.keys()].at(-1) ?? seenToOf(round.state);
   const hasHoles = found.send.some(({ id }) => id <= (seenToOf(round.state) ?? ""));

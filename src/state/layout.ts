@@ -57,6 +57,8 @@ export interface StateLayout {
   readonly metStores: string;
   /** What was verified when, one file of a store a line. */
   readonly verified: string;
+  /** How far an encryption of older points for other keys has come. */
+  readonly rewrap: string;
 }
 
 /** The state folder of the repository whose worktrees share `commonDir`. */
@@ -94,5 +96,6 @@ export function stateLayout(stateDir: string): StateLayout {
     signers: at("allowed_signers"),
     metStores: at("met-stores"),
     verified: at("verified.ndjson"),
+    rewrap: at("rewrap.json"),
   };
 }

@@ -6,7 +6,7 @@
  * that was pulled out shows the empty folder below it; another disk was put in), is `store_missing`, for reads too: an empty
  * answer would say that all points are gone.
  */
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { createReadStream, type Dirent, mkdtempSync } from "node:fs";
 import { lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";

@@ -17,10 +17,10 @@ export async function chooseGit(isUnwanted: boolean): Promise<GitChoice> {
 }
 
 /** Opens the repository around `cwd` to restore from its stores. Throws as `openApp`. */
-export async function openToRestore(cwd: string, { git: chosen }: GitChoice): Promise<App> {
-  if (chosen.isProgram) return openApp(cwd);
+export async function openToRestore(cwd: string, { git: chosen }: GitChoice, environment: NodeJS.ProcessEnv): Promise<App> {
+  if (chosen.isProgram) return openApp(cwd, environment);
   const { openRepositoryFiles } = await import("../git/repository-files.ts");
-  return openApp(cwd, process.env, openRepositoryFiles);
+  return openApp(cwd, environment, openRepositoryFiles);
 }
 
 async function isGitHere(): Promise<boolean> {

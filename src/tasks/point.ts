@@ -4,11 +4,12 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { type App, dataFolder, now, randomSuffix, version } from "../app.ts";
 import { folderStores, primaryStore } from "../app-stores.ts";
-import type { PointResult } from "../capture/make-point.ts";
+import { clearPlain } from "../capture/encrypt.ts";
+import type { PointRequest, PointResult } from "../capture/make-point.ts";
 import type { NoteEntry } from "../core/contents.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { PointKind } from "../core/manifest.ts";
-import { readIdentity } from "../points/identity.ts";
+import { hideName, readIdentity, withoutName } from "../points/identity.ts";
 import { clearOrphans } from "../points/leftovers.ts";
 import { writeMetadata } from "../points/metadata.ts";
 import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
@@ -55,6 +56,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointMa
     import("./signers.ts"),
   ]);
   const store = primaryStore(app);
+  delete store.decryptor; // a backup reads no secret, also where one is at hand
   const { kind, isAsked, isFull = false, retention = "policy", waitMs = lockWaitMs(app), ...rest } = options;
   await using _lock = await acquireLock(app.state.lock, {
     purpose: "making a point",
@@ -65,6 +67,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointMa
   const startedAt = now();
   const identity = await readIdentity(store, options);
   refuseForeignStore(app.state, identity, store.url);
+  if (app.config.encryption !== null && withoutName(identity).name !== identity.name) await hideName(store, options);
   await clearLeftovers(app, store, startedAt);
   const signer = await readySigner(app, store);
   const result = await makePoint({
@@ -77,6 +80,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointMa
     kind,
     isAsked,
     isFullAsked: isFull,
+    ...(await encryptionOf(app)),
     retention,
     machine: hostname(),
     tool: `holdfast ${version}`,
@@ -84,6 +88,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointMa
     random: randomSuffix,
     sign: signer.status === "ready" ? signer.key.sign : undefined,
     isPushed: lazyPushed(app),
+    onUnread: (error) => app.log.write("history_not_compared", { code: error.code, message: error.message }),
     onRewrites: (rewrites) => {
       addRewrites(app.state.rewrites, rewrites);
       for (const rewrite of rewrites) app.log.write("rewrite_seen", { ...rewrite });
@@ -107,6 +112,12 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointMa
   if (signer.status === "ready") return result;
   app.log.write("point_unsigned", { id: result.manifest.id, reason: signer.reason });
   return { ...result, unsigned: signer.reason };
+}
+
+async function encryptionOf({ config, state }: App): Promise<Pick<PointRequest, "encryption">> {
+  if (config.encryption === null) return {};
+  const { makeEncryptor } = await import("../keys/encryptor.ts");
+  return { encryption: { encryptor: makeEncryptor(config.encryption.recipients), plainFolder: state.root } };
 }
 
 /** Most points see no ref that was forced: then nothing is read. */
@@ -161,6 +172,7 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   for (const lock of [app.state.lock, app.state.workerLock, app.state.drillLock]) sweepLock(lock);
   if (findLockOwner(app.state.drillLock) === undefined) await sweepDrill(app);
   rmSync(join(app.state.root, "packing"), { recursive: true, force: true });
+  clearPlain(app.state.root);
   writeFileSync(app.state.swept, "");
 }
 

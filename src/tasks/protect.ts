@@ -16,6 +16,7 @@ import { writeConfigFile } from "../setup/config-file.ts";
 import { programFile, readPackageFile } from "../setup/package-files.ts";
 import { findRepositoryId } from "../state/repository-id.ts";
 import { FolderStore } from "../stores/folder.ts";
+import { chooseEncryption, type KeyNews } from "./encryption.ts";
 import { makePointNow } from "./point.ts";
 import { findRestore, proveRestore } from "./restore.ts";
 
@@ -26,6 +27,8 @@ export interface ProtectWish {
   readonly hooks: boolean;
   /** The folder that points are written to first, in place of the one in the settings: that one stayed with another machine. */
   readonly primary?: string;
+  /** Undefined: as soon as a store stands elsewhere. */
+  readonly encrypt?: boolean;
 }
 
 export interface ProtectResult {
@@ -35,7 +38,11 @@ export interface ProtectResult {
   readonly hooks: InstallResult | undefined;
   readonly point: Manifest;
   readonly problems: readonly Problem[];
-  readonly proof: RestoreResult;
+  /** Undefined where the point is encrypted and its key is not at hand: `unproven` says what is missing. */
+  readonly proof: RestoreResult | undefined;
+  readonly unproven?: BackupError;
+  /** Encryption was turned on. */
+  readonly key?: KeyNews;
 }
 
 /** The settings that `protect` would write: what is there already, and what was asked for. Pure but for the proposal. */
@@ -67,22 +74,31 @@ function withPrimary(stores: readonly StoreConfig[], primary: string): StoreConf
  */
 export async function refuseForeignSettings(app: App): Promise<void> {
   const { path, exists } = app.configFile;
-  if (!exists || findRepositoryId(app.state) !== undefined || app.config.stores.length + app.config.mirrors.length === 0) return;
+  const { stores, mirrors, encryption } = app.config;
+  if (!exists || findRepositoryId(app.state) !== undefined || (stores.length + mirrors.length === 0 && encryption === null)) return;
   const isTracked = (await gitFind(["ls-files", "--error-unmatch", "--", path], { cwd: dirname(path) })) !== undefined;
   if (!isTracked) return;
-  const places = [...app.config.stores.map(({ url }) => url), ...app.config.mirrors.map(({ remote }) => remote)].join(", ");
-  throw new BackupError("config_invalid", `${path} came with this repository, and would send everything to ${places}`, {
+  const places = [...stores.map(({ url }) => url), ...mirrors.map(({ remote }) => remote)].join(", ");
+  const what = places === "" ? `encrypt everything for ${encryption?.recipients.join(", ")}` : `send everything to ${places}`;
+  throw new BackupError("config_invalid", `${path} came with this repository, and would ${what}`, {
     hint: "look at it; if these are your own: holdfast init --yes --trust-config",
   });
 }
 
 export async function protect(app: App, wish: ProtectWish, options: { signal: AbortSignal; onStep(step: string): void }): Promise<ProtectResult> {
-  const config = planSettings(app, wish);
-  const primary = folderStores({ ...app, config })[0];
+  const planned = planSettings(app, wish);
+  if (wish.encrypt === false && app.config.encryption !== null)
+    throw new BackupError("usage", "points are encrypted already", {
+      hint: `to stop that, take encryption: out of ${app.configFile.path}; what is encrypted stays so`,
+    });
+  const added = planned.stores.filter((store) => !app.config.stores.includes(store));
+  const primary = folderStores({ ...app, config: planned })[0];
   if (primary === undefined) throw new BackupError("internal", "no folder was chosen for the store");
   options.onStep("store");
-  for (const store of config.stores) if (!app.config.stores.includes(store)) await refuseHiddenRef(app, store);
-  await createPrimary({ ...app, config }, primary.path);
+  for (const store of added) await refuseHiddenRef(app, store);
+  await createPrimary({ ...app, config: planned }, primary.path);
+  // After the stores were looked at: joining an encrypted one needs its key, and no other may be made on the way.
+  const { config, news } = await chooseEncryption(app, planned, added, wish.encrypt);
   for (const url of wish.stores) {
     const location = parseStoreUrl(url);
     if (location.kind === "folder") await createStoreFolder(app, location.path);
@@ -95,9 +111,20 @@ export async function protect(app: App, wish: ProtectWish, options: { signal: Ab
   const made = await makePointNow(ready, { kind: "manual", isAsked: true, signal: options.signal });
   if (made.status === "unchanged") throw new BackupError("internal", "the first point was not made");
   options.onStep("proof");
-  const found = await findRestore(ready, { what: made.manifest.id, at: undefined, filesFrom: undefined, paths: [], from: undefined }, options.signal);
-  const proof = await proveRestore(ready.name, found, options);
-  return { store: primary.path, configFile: ready.configFile.path, hooks, point: made.manifest, problems: made.problems, proof };
+  const proof = await prove(ready, made.manifest, options);
+  const key = news === undefined ? {} : { key: news };
+  return { store: primary.path, configFile: ready.configFile.path, hooks, point: made.manifest, problems: made.problems, ...proof, ...key };
+}
+
+/** A key that is kept elsewhere, as it may be, keeps nobody from being protected. */
+async function prove(app: App, { id }: Manifest, options: { signal: AbortSignal }): Promise<Pick<ProtectResult, "proof" | "unproven">> {
+  try {
+    const found = await findRestore(app, { what: id, at: undefined, filesFrom: undefined, paths: [], from: undefined }, options.signal);
+    return { proof: await proveRestore(app.name, found, options) };
+  } catch (error) {
+    if (!(error instanceof BackupError) || !["key_missing", "key_wrong", "age_missing"].includes(error.code)) throw error;
+    return { proof: undefined, unproven: error };
+  }
 }
 
 /**

@@ -22,6 +22,7 @@ export interface RecoverWish {
   readonly what: string | undefined;
   readonly at: string | undefined;
   readonly git: RestoreGit;
+  readonly environment: NodeJS.ProcessEnv;
 }
 
 /** A store that was opened without a repository around, and what shall be restored from it. */
@@ -31,11 +32,11 @@ export interface FoundRecovery extends AsyncDisposable {
 }
 
 /** Throws `store_missing`, `no_points`, `unknown_point`, and `git_missing` for a store that only git reads. */
-export async function findRecovery({ url, what, at, git }: RecoverWish, signal: AbortSignal): Promise<FoundRecovery> {
+export async function findRecovery({ url, what, at, git, environment }: RecoverWish, signal: AbortSignal): Promise<FoundRecovery> {
   const scratch = mkdtempSync(join(tmpdir(), "holdfast-recover-"));
   const dispose = async (): Promise<void> => rmSync(scratch, { recursive: true, force: true });
   try {
-    const store = await openThere(url, scratch);
+    const store = await openThere(url, scratch, environment);
     const identity = await readIdentity(store);
     const resolved = await resolvePoint({ what, at, filesFrom: undefined, paths: [], store, git, signal }).catch((error: unknown) => {
       if (!(error instanceof BackupError) || error.code !== "no_points") throw error;
@@ -46,7 +47,7 @@ export async function findRecovery({ url, what, at, git }: RecoverWish, signal: 
         hint: "recover takes a point, or --at TIME; for a commit: recover the newest point, then in its folder: restore-from-git COMMIT",
       });
     }
-    const judge = readTrust({ environment: process.env, state: stateLayout(stateDirOf(scratch)) });
+    const judge = readTrust({ environment, state: stateLayout(stateDirOf(scratch)) });
     const signature = judgePlan(resolved.plan, judge);
     return { found: { ...resolved, store, points: resolved.chain, signature, newSigners: [], git }, identity, [Symbol.asyncDispose]: dispose };
   } catch (error) {
@@ -55,9 +56,9 @@ export async function findRecovery({ url, what, at, git }: RecoverWish, signal: 
   }
 }
 
-async function openThere(url: string, scratch: string): Promise<Store> {
+async function openThere(url: string, scratch: string, environment: NodeJS.ProcessEnv): Promise<Store> {
   try {
-    return await openBareStore(url, scratch);
+    return await openBareStore(url, scratch, environment);
   } catch (error) {
     if (!(error instanceof BackupError) || error.code !== "git_missing") throw error;
     throw new BackupError("git_missing", `${url} is a branch, and only git reads it`, {

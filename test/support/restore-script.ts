@@ -45,20 +45,23 @@ export interface ScriptOptions {
   readonly shell?: string;
   /** A program that this machine shall not have. */
   readonly without?: string;
+  /** Programs that it has besides. */
+  readonly with?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 export function runScript(
   store: string,
   args: readonly string[],
-  { shell = "sh", without }: ScriptOptions = {},
+  { shell = "sh", without, with: more = [], env = {} }: ScriptOptions = {},
 ): { status: number | null; stdout: string; stderr: string } {
   using dir = tempDir();
   const bin = join(dir.path, "bin");
   mkdirSync(bin);
-  for (const tool of new Set([...tools, ...shells]))
+  for (const tool of new Set([...tools, ...shells, ...more]))
     if (tool !== without) symlinkSync(execFileSync("sh", ["-c", `command -v ${tool}`], { encoding: "utf8" }).trim(), join(bin, tool));
   const [program = "sh", ...rest] = shell === "busybox" ? ["busybox", "sh"] : [shell];
-  const environment = { PATH: bin, HOME: dir.path, TMPDIR: dir.path, GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1" };
+  const environment = { PATH: bin, HOME: dir.path, TMPDIR: dir.path, GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1", ...env };
   const { status, stdout, stderr } = spawnSync(join(bin, program), [...rest, join(store, "restore.sh"), ...args], {
     cwd: dir.path,
     env: environment,

@@ -1,25 +1,28 @@
 import { createInterface } from "node:readline/promises";
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
-import { findLostPrimary, type ProtectWish, planSettings, protect, refuseForeignSettings } from "../../tasks/protect.ts";
+import { findLostPrimary, type ProtectResult, type ProtectWish, planSettings, protect, refuseForeignSettings } from "../../tasks/protect.ts";
 import { readStatus } from "../../tasks/status.ts";
 import { syncAll } from "../../tasks/sync.ts";
 import { describePoint, reportProblems } from "./backup.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption, reportKey } from "./identity.ts";
+import type { Output } from "./output.ts";
 import { hasNewest, reportCopy, reportMirror } from "./sync.ts";
 import { count } from "./words.ts";
 
-interface InitOptions {
+interface InitOptions extends IdentityOption {
   readonly yes?: boolean;
   readonly store: readonly string[];
   readonly primary?: string;
   readonly mirror: readonly string[];
   readonly hooks: boolean;
   readonly trustConfig?: boolean;
+  readonly encrypt?: boolean;
 }
 
 export async function init({ cwd, output, signal }: CommandContext, options: InitOptions): Promise<number> {
-  const app = await openApp(cwd);
+  const app = await openApp(cwd, environmentWith(options, cwd));
   if (options.trustConfig !== true) await refuseForeignSettings(app);
   const { primary } = options;
   const wish: ProtectWish = {
@@ -27,6 +30,7 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
     mirrors: options.mirror,
     hooks: options.hooks,
     ...(primary === undefined ? {} : { primary }),
+    ...(options.encrypt === undefined ? {} : { encrypt: options.encrypt }),
   };
   const plan = planSettings(app, wish);
   output.line(`Protecting ${app.name}.`);
@@ -40,17 +44,11 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
     output.warn(`there is no store at ${lost} any more, or not yet: a new one is begun there. If its disk is not mounted, stop here`);
   if (options.yes !== true) await askToGoOn();
   const result = await protect(app, wish, { signal, onStep: (step) => output.progress(`${step} …`) });
+  if (result.key !== undefined) reportKey(result.key, output);
   output.line(describePoint(result.point));
   reportProblems(result.problems, output);
-  const { comparison } = result.proof;
-  const isProven = comparison.differences.length === 0;
-  output.line(
-    isProven
-      ? `Proven: restored it into a temporary folder and compared ${count(comparison.files, "file")} and ${count(comparison.refs, "ref")}, all as captured.`
-      : `NOT proven: the restored copy has ${count(comparison.differences.length, "difference")}.`,
-  );
-  for (const { path, what } of comparison.differences.slice(0, 20)) output.line(`  ${path} ${what}`);
-  const ready = await openApp(cwd);
+  const isProven = reportProof(result, output);
+  const ready = await openApp(cwd, app.environment);
   const { copies, mirrors } = await syncAll(ready, { force: true, signal });
   for (const copy of copies) reportCopy(copy, output);
   for (const mirror of mirrors) reportMirror(mirror, output);
@@ -59,9 +57,27 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
   for (const { what, hint } of assessment.findings) output.line(`- ${what}\n    ${hint}`);
   output.line("Get it back at any time: restore-from-git latest");
   output.json({ ...result, copies, mirrors, findings: assessment.findings });
-  if (!isProven) throw new BackupError("mismatch", "the first point does not restore as it was captured", { hint: "holdfast doctor" });
-  const isWhole = result.problems.length === 0 && copies.every(hasNewest) && mirrors.every(({ status }) => status === "ok");
+  if (isProven === false) throw new BackupError("mismatch", "the first point does not restore as it was captured", { hint: "holdfast doctor" });
+  const isWhole = isProven === true && result.problems.length === 0 && copies.every(hasNewest) && mirrors.every(({ status }) => status === "ok");
   return isWhole ? exitCodes.done : exitCodes.partial;
+}
+
+/** Undefined where it could not be tried. */
+function reportProof({ proof, unproven }: ProtectResult, output: Output): boolean | undefined {
+  if (proof === undefined) {
+    output.line(`NOT proven: ${unproven?.message ?? "it was not restored"}.`);
+    output.line(`  ${unproven?.hint ?? ""}; then: restore-from-git latest --verify-only`);
+    return undefined;
+  }
+  const { differences, files, refs } = proof.comparison;
+  const isProven = differences.length === 0;
+  output.line(
+    isProven
+      ? `Proven: restored it into a temporary folder and compared ${count(files, "file")} and ${count(refs, "ref")}, all as captured.`
+      : `NOT proven: the restored copy has ${count(differences.length, "difference")}.`,
+  );
+  for (const { path, what } of differences.slice(0, 20)) output.line(`  ${path} ${what}`);
+  return isProven;
 }
 
 async function askToGoOn(): Promise<void> {

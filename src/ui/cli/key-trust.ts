@@ -1,16 +1,11 @@
 import { openApp } from "../../app.ts";
-import { BackupError, exitCodes } from "../../core/errors.ts";
+import { exitCodes } from "../../core/errors.ts";
 import { findUnknownSigners, trustSigner } from "../../tasks/signers.ts";
 import type { CommandContext } from "./context.ts";
 import { count, path } from "./words.ts";
 
-export async function key(context: CommandContext, _options: object, action = "", fingerprint?: string): Promise<number> {
-  if (action !== "trust") throw new BackupError("usage", `there is no key ${action}`, { hint: "holdfast key trust FINGERPRINT" });
-  return keyTrust(context, fingerprint);
-}
-
 /** `key trust FINGERPRINT`; without one it lists those that could be meant. */
-async function keyTrust({ cwd, output }: CommandContext, fingerprint: string | undefined): Promise<number> {
+export async function keyTrust({ cwd, output }: CommandContext, fingerprint: string | undefined): Promise<number> {
   const app = await openApp(cwd);
   if (fingerprint === undefined) {
     const unknown = await findUnknownSigners(app);

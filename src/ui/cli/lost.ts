@@ -4,13 +4,17 @@ import { shellWord } from "../../core/words.ts";
 import type { LostLine } from "../../restore/lost.ts";
 import { readLost } from "../../tasks/lost.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import { age, count, path } from "./words.ts";
 
 /** Lines that are shown; --json has all. */
 const shown = 20;
 
-export async function lost({ cwd, output, signal }: CommandContext, from: string | undefined): Promise<number> {
-  const app = await openApp(cwd);
+export async function lost(
+  { cwd, output, signal }: CommandContext,
+  { from, ...options }: IdentityOption & { readonly from: string | undefined },
+): Promise<number> {
+  const app = await openApp(cwd, environmentWith(options, cwd));
   const { lines, commits, unread, store } = await readLost(app, from, signal);
   const now = new Date();
   for (const line of lines.slice(0, shown)) {

@@ -6,19 +6,20 @@ import type { PointSignature } from "../../keys/signers.ts";
 import { parseMoment } from "../../restore/resolve.ts";
 import { readPoint, readPoints } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import type { Output } from "./output.ts";
 import { describeSignature, signatureMark, tellNewSigners } from "./signatures.ts";
 import { age, bytes, count, localTime, path, table } from "./words.ts";
 
 export async function points(
   { cwd, output }: CommandContext,
-  options: { readonly kind?: string; readonly since?: string; readonly store?: string },
+  options: IdentityOption & { readonly kind?: string; readonly since?: string; readonly store?: string },
 ): Promise<number> {
   const kind = options.kind?.replace("-", "_");
   if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
   }
-  const app = await openApp(cwd);
+  const app = await openApp(cwd, environmentWith(options, cwd));
   const { points: all, damaged, store, judge, newSigners } = await readPoints(app, options.store);
   tellNewSigners(newSigners, store.name, output);
   const since = options.since === undefined ? undefined : await parseMoment(options.since);
@@ -55,10 +56,10 @@ function listPoints(all: readonly Manifest[], signatures: readonly PointSignatur
 
 export async function show(
   { cwd, output, signal }: CommandContext,
-  options: { readonly files?: boolean; readonly store?: string },
+  options: IdentityOption & { readonly files?: boolean; readonly store?: string },
   prefix = "",
 ): Promise<number> {
-  const app = await openApp(cwd);
+  const app = await openApp(cwd, environmentWith(options, cwd));
   const { point, contents, chain, signature, newSigners } = await readPoint(app, prefix, options.store, signal);
   tellNewSigners(newSigners, options.store ?? "primary", output);
   output.line(`Point ${point.id}`);

@@ -38,6 +38,9 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--primary <folder>", "where points go first, in place of the folder in the settings")
     .option("--mirror <remote>", "a git remote that gets all branches and tags (repeatable)", collect, [])
     .option("--no-hooks", "install no hooks")
+    .option("--encrypt", "encrypt points; the default as soon as a store stands elsewhere")
+    .option("--no-encrypt", "do not, even where a store stands elsewhere")
+    .option("--identity <file>", "the secret key of an encrypted store that is joined, and of the points from now on")
     .option("--trust-config", "take the stores and mirrors of a backup.yaml that came with the repository")
     .action(run(async () => (await import("./init.ts")).init));
 
@@ -54,11 +57,13 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--kind <kind>", "only of this kind")
     .option("--since <time>", "only from this time on")
     .option("--store <name>", "of this store instead of the primary")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./points.ts")).points));
 
   add("show <point>", "what is in a point")
     .option("--files", "list its files")
     .option("--store <name>", "of this store instead of the primary")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./points.ts")).show));
 
   restoreOptions(add("restore [what]", "bring back a commit, a moment or a file: into a new folder, or --in-place")).action(
@@ -71,6 +76,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--primary <folder>", "where points go first on this machine, in place of the folder in the settings; makes a point")
     .option("--no-git", "do without the git program, as on a machine that has none")
     .option("--force", "restore a point whose signature does not hold")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./recover.ts")).recover));
 
   add("status", "what would I lose now?")
@@ -118,11 +124,17 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
   add("store <action> [name] [url]", "add, list or remove a store")
     .option("--ref <ref>", "of a branch store: the whole name of the ref, such as refs/holdfast/backup")
     .option("--max-bytes <size>", 'of a branch store: copy only the newest points that fit, such as "2 GiB"')
+    .option("--encrypt", "add: encrypt points from now on; the default for a store that stands elsewhere")
+    .option("--no-encrypt", "add: plain points may go there")
     .action(run(async () => (await import("./store.ts")).store));
 
-  add("key <action> [fingerprint]", "trust: the points of another machine's signing key").action(
-    run(async () => (await import("./key-trust.ts")).key),
-  );
+  add("key <action> [name]", "new, show, kit, add-recipient, rotate or rewrap: for whom points are encrypted; trust: whose signatures count")
+    .option("--output <file>", "new, kit: write it here")
+    .option("--passphrase", "new: protect the key by a passphrase")
+    .option("--secret", "show: print the secret key itself")
+    .option("--rewrap", "add-recipient, rotate: encrypt the points that exist again, too")
+    .option("--identity <file>", "the secret key that opens encrypted points")
+    .action(run(async () => (await import("./key.ts")).key));
 
   add("config <action>", "show or check the settings").action(run(async () => (await import("./config.ts")).config));
 
@@ -157,7 +169,8 @@ function restoreOptions(command: Command): Command {
     .option("--list", "list the points, or the files of the one asked for")
     .option("--lost", "list commits that no branch, tag or stash reaches any more, and how to bring them back")
     .option("--no-git", "do without the git program, as on a machine that has none")
-    .option("--force", "do not ask for RESTORE to be typed (for scripts), and restore a point whose signature does not hold");
+    .option("--force", "do not ask for RESTORE to be typed (for scripts), and restore a point whose signature does not hold")
+    .option("--identity <file>", "the secret key that opens encrypted points");
 }
 
 function collect(value: string, all: string[]): string[] {

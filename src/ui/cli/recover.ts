@@ -8,11 +8,12 @@ import { type Footing, findRecovery, readFooting, recoverTo } from "../../tasks/
 import { takeSigners } from "../../tasks/signers.ts";
 import { describePoint } from "./backup.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import { sayIfMissing, sayLimits, tellRestore } from "./restore.ts";
 import { tellNewSigners, tellSignature } from "./signatures.ts";
 import { count } from "./words.ts";
 
-interface RecoverOptions {
+interface RecoverOptions extends IdentityOption {
   readonly at?: string;
   readonly hooks?: boolean;
   readonly primary?: string;
@@ -32,7 +33,8 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
       hint: "recover without them; once there is git, in the folder: holdfast init --yes",
     });
   }
-  await using recovery = await findRecovery({ url, what, at: options.at, git: choice.git }, signal);
+  const environment = environmentWith(options, cwd);
+  await using recovery = await findRecovery({ url, what, at: options.at, git: choice.git, environment }, signal);
   const { found, identity } = recovery;
   for (const { error } of found.damaged) output.warn(error.message);
   output.note(`Store of ${identity.name}: ${found.explanation}.`);
@@ -52,7 +54,7 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
     output.json(document);
     return code;
   }
-  const app = await openToRestore(result.target, choice);
+  const app = await openToRestore(result.target, choice, environment);
   tellNewSigners(takeSigners(app, found.plan.chain, `recovered from ${found.store.name}`), url, output);
   const footing = await readFooting(app, identity);
   const isReady = footing.status === "ready" || options.primary !== undefined;
@@ -75,7 +77,7 @@ async function goOn(
   const wish = { stores: [], mirrors: [], hooks, ...(primary === undefined ? {} : { primary }) };
   const { point, proof, store } = await protect(app, wish, { signal, onStep: (step) => output.progress(`${step} …`) });
   output.line(describePoint(point));
-  const { length } = proof.comparison.differences;
+  const length = proof?.comparison.differences.length ?? 0;
   if (length > 0) throw new BackupError("mismatch", `the first point here does not restore as it was captured: ${count(length, "difference")}`);
   output.line(`Protected again: points go into ${store}${hooks ? ", and the hooks are installed" : ". No hooks yet: holdfast hooks install"}.`);
   output.line("Copies and mirrors of the settings: holdfast status");

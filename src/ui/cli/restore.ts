@@ -11,12 +11,13 @@ import { chooseGit, type GitChoice, openToRestore } from "../../tasks/git-choice
 import { makePointNow } from "../../tasks/point.ts";
 import { type FoundRestore, findRestore, prepareInPlace, proveRestore, readFoundContents, restoreTo, temporaryTarget } from "../../tasks/restore.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption, withIdentity } from "./identity.ts";
 import type { Output } from "./output.ts";
 import { points } from "./points.ts";
 import { tellNewSigners, tellSignature } from "./signatures.ts";
 import { bytes, count, path } from "./words.ts";
 
-interface RestoreOptions {
+interface RestoreOptions extends IdentityOption {
   readonly at?: string;
   readonly to?: string;
   readonly path: readonly string[];
@@ -36,14 +37,14 @@ export async function restore(context: CommandContext, options: RestoreOptions, 
   const { cwd, output, signal } = context;
   if (options.lost === true) return lostAlone(context, options, what);
   if (options.list === true && what === undefined && options.at === undefined)
-    return points(context, options.from === undefined ? {} : { store: options.from });
+    return points(context, { ...withIdentity(options), ...(options.from === undefined ? {} : { store: options.from }) });
   const chosen = [options.to !== undefined, options.inPlace === true, options.verifyOnly === true].filter(Boolean).length;
   if (chosen > 1) throw new BackupError("usage", "--to, --in-place and --verify-only exclude each other");
   const choice = await chooseGit(options.git === false);
   sayIfMissing(choice, output);
   if (!choice.git.isProgram && options.inPlace === true)
     throw new BackupError("usage", "--in-place needs git, which knows what is not committed yet", { hint: "restore-from-git --no-git --to DIR" });
-  const app = await openToRestore(cwd, choice);
+  const app = await openToRestore(cwd, choice, environmentWith(options, cwd));
   const { git } = choice;
   const wish = { what, at: options.at, filesFrom: options.filesFrom, paths: options.path, from: options.from, git };
   const found = await findRestore(app, wish, signal);
@@ -81,7 +82,7 @@ async function lostAlone(context: CommandContext, options: RestoreOptions, what:
   if ([what, at, to, filesFrom, inPlace, dry, verifyOnly, list].some((option) => option !== undefined) || paths.length > 0 || git === false)
     throw new BackupError("usage", "--lost goes alone, or with --from", { hint: "restore-from-git --lost, then restore-from-git ID" });
   const { lost } = await import("./lost.ts");
-  return lost(context, options.from);
+  return lost(context, { ...withIdentity(options), from: options.from });
 }
 
 interface ReportOptions {

@@ -7,15 +7,20 @@ import { isBranch, isRefName, parseStoreUrl } from "../../core/store-url.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
 import { syncCopies } from "../../tasks/copies.ts";
+import { chooseEncryption, type KeyNews } from "../../tasks/encryption.ts";
+import { makePointNow } from "../../tasks/point.ts";
 import { freeName } from "../../tasks/protect.ts";
 import { refuseForeignCopy } from "../../tasks/sync.ts";
+import { describePoint } from "./backup.ts";
 import type { CommandContext } from "./context.ts";
+import { reportKey } from "./identity.ts";
 import { hasNewest, reportCopy } from "./sync.ts";
 import { bytes, table } from "./words.ts";
 
 interface StoreOptions {
   readonly ref?: string;
   readonly maxBytes?: string;
+  readonly encrypt?: boolean;
 }
 
 /** `store add [NAME] URL [--ref REF] [--max-bytes SIZE]`, `store list`, `store remove NAME`. */
@@ -44,15 +49,18 @@ export async function store(
         throw new BackupError("usage", `there is a store ${name} or ${url} already`, { hint: "holdfast store list" });
       if (stores.length === 0)
         throw new BackupError("not_protected", `${app.name} is not protected yet`, { hint: `holdfast init --yes --store ${url}` });
-      const added: StoreConfig = { name, url, ...branchOptions(options, isBranch(location)) };
+      const plain = options.encrypt === false ? { isPlain: true } : {};
+      const added: StoreConfig = { name, url, ...branchOptions(options, isBranch(location)), ...plain };
       if (location.kind === "folder") await createStoreFolder(app, location.path);
       await refuseHiddenRef(app, added);
       await refuseForeignCopy(app, await openStore(app, added));
-      writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: [...stores, added] });
+      const { config, news } = await chooseEncryption(app, { ...app.config, stores: [...stores, added] }, [added], options.encrypt);
+      writeConfigFile(app.repository, app.configFile.path, config);
+      if (news !== undefined) await beginEncrypted(cwd, news, { output, signal });
       const outcomes = await syncCopies(await openApp(cwd), { force: true, signal });
       const outcome = outcomes.find((copy) => copy.store === name);
       if (outcome !== undefined) reportCopy(outcome, output);
-      output.json({ ...added, copy: outcome });
+      output.json({ ...added, copy: outcome, ...(news === undefined ? {} : { key: news }) });
       return outcome === undefined || hasNewest(outcome) ? exitCodes.done : exitCodes.partial;
     }
     case "remove": {
@@ -72,6 +80,14 @@ export async function store(
     default:
       throw new BackupError("usage", `there is no store ${action}`, { hint: "holdfast store add|list|remove" });
   }
+}
+
+/** The chain that the new store gets: a full point, encrypted. */
+async function beginEncrypted(cwd: string, news: KeyNews, { output, signal }: Pick<CommandContext, "output" | "signal">): Promise<void> {
+  reportKey(news, output);
+  const made = await makePointNow(await openApp(cwd), { kind: "manual", isAsked: true, signal });
+  if (made.status === "made") output.line(describePoint(made.manifest));
+  output.line("Points made before are not encrypted, and stay where they are; to encrypt them too: holdfast key rewrap");
 }
 
 /** Throws `usage` for what a store of this kind cannot have. */

@@ -51,7 +51,7 @@ export function hasNewest({ status, withheld }: CopyOutcome): boolean {
 }
 
 export function reportCopy(copy: CopyOutcome, output: Output): void {
-  const { store, status, sent, missing, missingBytes = 0, beyond, withheld, awaySince, message, hint } = copy;
+  const { store, status, sent, missing, missingBytes = 0, beyond, withheld, kept, awaySince, message, hint } = copy;
   const waiting = `${count(missing, "point")}${missing === 0 ? "" : ` (${bytes(missingBytes)})`}`;
   const because = `${message === undefined ? "" : `: ${message}`}${hint === undefined ? "" : `\n  hint: ${hint}`}`;
   if (status === "ok") {
@@ -61,6 +61,8 @@ export function reportCopy(copy: CopyOutcome, output: Output): void {
   } else if (status === "away")
     output.line(`copy ${store}: away${awaySince === undefined ? "" : ` since ${localTime(new Date(awaySince))}`}, ${waiting} waiting${because}`);
   else output.line(`copy ${store}: ${status}, ${waiting} missing${because}`);
+  if (kept !== undefined)
+    output.warn(`copy ${store}: ${count(kept.length, "artifact")} for older keys could not be deleted, and can still be read with one`);
 }
 
 function reportCheck({ remote, status, refs, kept, message, hint }: MirrorCheck, output: Output): void {

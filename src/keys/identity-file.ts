@@ -1,0 +1,138 @@
+/**
+ * The identity file on this machine: where it lies, and how it is read and written. One for all repositories of a user.
+ * Beside it `recipients.txt` names whom new points are for, so that another repository needs no secret to begin.
+ */
+import { randomBytes } from "node:crypto";
+import { chmodSync, closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { BackupError, systemCode } from "../core/errors.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where Holdfast keeps what belongs to the user and not to a repository. (XDG Base Directory Specification) */
+export function configHome(environment: Environment): string {
+  const chosen = environment["HOLDFAST_CONFIG_DIR"];
+  if (chosen !== undefined && chosen !== "") return resolve(chosen);
+  const xdg = environment["XDG_CONFIG_HOME"];
+  if (xdg?.startsWith("/") === true) return join(xdg, "holdfast");
+  if (process.platform === "darwin") return join(homedir(), "Library/Application Support/holdfast");
+  return process.platform === "win32" ? join(environment["APPDATA"] ?? homedir(), "holdfast") : join(homedir(), ".config/holdfast");
+}
+
+export function defaultIdentityFile(environment: Environment): string {
+  return join(configHome(environment), "identity.txt");
+}
+
+export interface IdentityFile {
+  readonly path: string;
+  readonly bytes: Buffer;
+  /** It can be read a second time: no pipe. */
+  readonly isRegular: boolean;
+  /** Others of this machine may read it. */
+  readonly isOpenToOthers: boolean;
+}
+
+/** Undefined where there is none. Throws `key_missing` where it cannot be read. */
+export function findIdentityFile(path: string): IdentityFile | undefined {
+  try {
+    const bytes = readFileSync(path);
+    const stat = statSync(path);
+    return { path, bytes, isRegular: stat.isFile(), isOpenToOthers: process.platform !== "win32" && (stat.mode & 0o077) !== 0 };
+  } catch (error) {
+    if (systemCode(error) === "ENOENT" || systemCode(error) === "ENOTDIR") return undefined;
+    throw new BackupError("key_missing", `cannot read the identity ${path}: ${systemCode(error)}`, { cause: error });
+  }
+}
+
+/** Whether it is an age file itself, and needs a passphrase. */
+export function isProtected({ bytes }: IdentityFile): boolean {
+  return /^(?:age-encryption\.org\/v1\n|-----BEGIN AGE ENCRYPTED FILE-----)/.test(bytes.subarray(0, 64).toString("latin1"));
+}
+
+/** The keys as text. `ask` gives the passphrase of a protected file. Throws `key_missing` without one, `key_wrong` for another one. */
+export async function openIdentityFile(file: IdentityFile, ask: () => Promise<string | undefined>): Promise<string> {
+  if (!isProtected(file)) return file.bytes.toString("utf8");
+  const passphrase = await ask();
+  if (passphrase === undefined)
+    throw new BackupError("key_missing", `${file.path} is protected by a passphrase, and nobody is there to type it`, {
+      hint: "run it on a terminal, or set HOLDFAST_PASSPHRASE",
+    });
+  const { decryptWithPassphrase } = await import("./age-library.ts");
+  return decryptWithPassphrase(file.bytes, passphrase).catch((error: unknown) => {
+    throw new BackupError("key_wrong", `the passphrase does not open ${file.path}`, { hint: "try again; capitals and spaces count", cause: error });
+  });
+}
+
+/** Writes a new identity file, for its owner alone. Throws `usage` where one is there: a key is never overwritten. */
+export function createIdentityFile(path: string, text: string): void {
+  writeThrough(path, text, (temporary) => {
+    try {
+      linkSync(temporary, path);
+      rmSync(temporary);
+    } catch (error) {
+      if (systemCode(error) === "EEXIST")
+        throw new BackupError("usage", `there is a key already: ${path}`, {
+          hint: "holdfast key show; for another one beside it: holdfast key rotate, or holdfast key new --output FILE",
+        });
+      // File systems without hard links.
+      if (statSync(path, { throwIfNoEntry: false }) !== undefined) throw error;
+      renameSync(temporary, path);
+    }
+  });
+}
+
+/** Puts `text` in the place of the file, whole or not at all. */
+export function replaceIdentityFile(path: string, text: string): void {
+  writeThrough(path, text, (temporary) => renameSync(temporary, path));
+}
+
+function recipientsFile(environment: Environment): string {
+  return join(configHome(environment), "recipients.txt");
+}
+
+/** Whom new points are for, by the file beside the default identity; empty where there is none. */
+export function readRecipients(environment: Environment): string[] {
+  try {
+    const lines = readFileSync(recipientsFile(environment), "utf8").split(/\r?\n/);
+    return lines.map((line) => line.trim()).filter((line) => line !== "" && !line.startsWith("#"));
+  } catch {
+    return []; // never written, or taken away: the identity itself tells
+  }
+}
+
+export function writeRecipients(environment: Environment, recipients: readonly string[]): void {
+  const path = recipientsFile(environment);
+  writeThrough(path, recipients.map((recipient) => `${recipient}\n`).join(""), (temporary) => renameSync(temporary, path));
+}
+
+function writeThrough(path: string, text: string, publish: (temporary: string) => void): void {
+  const temporary = `${path}.${randomBytes(4).toString("hex")}.new`;
+  try {
+    const folder = dirname(path);
+    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700);
+    const descriptor = openSync(temporary, "wx", 0o600);
+    try {
+      writeSync(descriptor, text);
+      fsyncSync(descriptor);
+    } finally {
+      closeSync(descriptor);
+    }
+    publish(temporary);
+    syncFolder(folder);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    if (error instanceof BackupError) throw error;
+    throw new BackupError("io_failed", `cannot write ${path}: ${systemCode(error)}`, { cause: error });
+  }
+}
+
+function syncFolder(folder: string): void {
+  if (process.platform === "win32") return; // folders cannot be synced there
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}

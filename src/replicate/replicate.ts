@@ -7,7 +7,7 @@ import { BackupError, describeError, type ErrorCode } from "../core/errors.ts";
 import { dayOf } from "../core/ids.ts";
 import { type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
 import { findManifest } from "../points/catalogue.ts";
-import type { StoreIdentity } from "../points/identity.ts";
+import { findIdentity, readIdentity, type StoreIdentity } from "../points/identity.ts";
 import { copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
@@ -78,7 +78,7 @@ export interface CopyOutcome {
 /** How often what was sent until now is made to count, amid a long round: nothing before it is sent or looked for again. */
 const settleEveryMs = 60_000;
 
-/** Call it under the copy's lock. An outcome, never an exception, but when `signal` aborts. */
+/** Call it under the copy's lock. An outcome, never an exception, but when `signal` aborts or the primary is gone. */
 export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
   const { name, stateFolder, now, random, force, signal } = request;
   const state = readCopyState(stateFolder, name);
@@ -99,7 +99,7 @@ export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
       ...(leftovers === undefined ? {} : { leftovers }),
     };
   } catch (error) {
-    if (signal?.aborted === true) throw error;
+    if (signal?.aborted === true || (await isGone(request.primary))) throw error;
     const message = describeError(error);
     const hint = error instanceof BackupError ? error.hint : "holdfast doctor";
     const isAway = request.mayBeAway === true && isBegun(round.state) && error instanceof BackupError && error.code === "store_missing";
@@ -117,6 +117,15 @@ export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
       message,
       hint,
     };
+  }
+}
+
+/** What then fails says nothing about the copy. */
+async function isGone(primary: Store): Promise<boolean> {
+  try {
+    return (await findIdentity(primary)) === undefined;
+  } catch {
+    return false; // it is there, and damaged or hard to read: what failed is told as it is
   }
 }
 
@@ -232,8 +241,9 @@ async function send(
       unsettled.push(manifest);
     } catch (error) {
       if (!(error instanceof BackupError) || error.code !== "damaged") throw error;
-      // Pruned since it was looked at: it is not wanted any more.
+      // Pruned since it was looked at, it is not wanted any more; but not where all of the primary is gone.
       if ((await findManifest(primary, manifest.id, options)) !== undefined) damage ??= error;
+      else await readIdentity(primary, options);
     }
     done += 1;
     doneBytes += storedSize(manifest);

@@ -7,7 +7,7 @@ import { BackupError } from "../core/errors.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { withoutName, writeIdentity } from "../points/identity.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import type { Store } from "../stores/store.ts";
+import type { Source, Store } from "../stores/store.ts";
 import { type CopyState, readCopyState } from "./copy-state.ts";
 import { type CopyOutcome, type CopyProgress, type RoundRequest, replicate } from "./replicate.ts";
 
@@ -225,6 +225,25 @@ describe("a place that comes and goes", () => {
     expect(await run(copy, { open })).toMatchObject({ status: "failed", code: "config_invalid", missing: 2, message: "there is no remote called x" });
     expect(state()).toMatchObject({ error: "there is no remote called x" });
   });
+});
+
+test("a primary that goes away amid a round is no fault of the copy, and nothing counts as seen that was not", async () => {
+  await publish(monday);
+  await run(copy, { mayBeAway: true });
+  const before = state();
+  const ours = new Map<string, Buffer>();
+  const leaving = new MemoryStore("primary", ours);
+  await writeIdentity(leaving, testIdentity);
+  for (const id of [monday, tuesday, wednesday]) await publishSmallPoint(leaving, id);
+  const inner = new MemoryStore("copy", files);
+  const pulled = Object.assign(new MemoryStore("copy", files), {
+    put: (key: string, source: Source) => {
+      ours.clear(); // after the look, before the first byte
+      return inner.put(key, source);
+    },
+  });
+  await expect(run(pulled, { primary: leaving, mayBeAway: true })).rejects.toMatchObject({ code: "store_missing" });
+  expect(state()).toMatchObject({ seenTo: before.seenTo, lastOkAt: before.lastOkAt, awaySince: null });
 });
 
 describe("points that are not encrypted", () => {

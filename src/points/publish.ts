@@ -64,9 +64,7 @@ export async function copyPoint(
     // Without a manifest no point owns it, and with this size none ever will. Not deleted: a credential may lack that right.
     else await to.replace(key, source, options);
   }
-  const bytes = writeManifest(manifest);
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  await to.put(manifestKey(manifest.id), { ...bytesSource(bytes), sha256 }, options);
+  await to.put(manifestKey(manifest.id), bytesSource(writeManifest(manifest)), options);
 }
 
 /** Throws `damaged` before its end when the bytes are not the ones that the manifest names: a copy gets none but good ones. */

@@ -20,8 +20,10 @@ export interface RoundRequest {
   readonly primary: Store;
   /** As it shall stand in the copy. */
   readonly identity: StoreIdentity;
-  /** The copy's name, and how to reach it: a failure to do so is one of this copy alone. */
+  /** Of the copy, as in backup.yaml. */
   readonly name: string;
+  readonly url: string;
+  /** A failure to reach it is one of this copy alone. */
   open(): Promise<Store>;
   /** Bytes that the copy may hold; without it, it gets every point. */
   readonly maxBytes?: number;
@@ -81,7 +83,7 @@ const settleEveryMs = 60_000;
 /** Call it under the copy's lock. An outcome, never an exception, but when `signal` aborts or the primary is gone. */
 export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
   const { name, stateFolder, now, random, force, signal } = request;
-  const state = readCopyState(stateFolder, name);
+  const state = readCopyState(stateFolder, request);
   if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
     return { ...lacking(name, "waiting", state), ...(state.error === null ? {} : { message: state.error }) };
   }

@@ -38,6 +38,7 @@ function run(store: Store, changes: Partial<RoundRequest> = {}): Promise<CopyOut
     primary,
     identity: testIdentity,
     name: "copy",
+    url: copy.url,
     open: async () => store,
     stateFolder: dir.path,
     texts: { restoreSh: "#!/bin/sh\n", recoveryMd: "# how\n" },
@@ -47,7 +48,7 @@ function run(store: Store, changes: Partial<RoundRequest> = {}): Promise<CopyOut
   });
 }
 
-const state = (): CopyState => readCopyState(dir.path, "copy");
+const state = (): CopyState => readCopyState(dir.path, copy);
 const publish = (...ids: string[]): Promise<unknown> => Promise.all(ids.map((id) => publishSmallPoint(primary, id)));
 const held = async (): Promise<string[]> => (await readCatalogue(copy)).points.map(({ id }) => id);
 const listed = (store: ReturnType<typeof faultyStore>): string[] => store.calls.filter(({ method }) => method === "list").map(({ key }) => key);
@@ -203,6 +204,15 @@ describe("a place that comes and goes", () => {
     });
     expect(await run(gone, { mayBeAway: true })).toMatchObject({ status: "failed", code: "store_missing", missing: 1 });
     expect(state().nextAttemptAt).not.toBeNull();
+  });
+
+  test("at another address is another place: nothing is known of it, and it is begun there", async () => {
+    await publish(monday);
+    await run(copy);
+    const moved = { name: "copy", url: "memory:moved" };
+    expect(readCopyState(dir.path, moved)).toMatchObject({ lastOkAt: null, begunAt: null, seenTo: null });
+    expect(await run(absent(), { url: moved.url })).toMatchObject({ status: "ok", sent: 1 });
+    expect(readCopyState(dir.path, moved)).toMatchObject({ seenTo: monday });
   });
 
   test("and was begun, but never whole, is not begun anew on an empty mount point", async () => {

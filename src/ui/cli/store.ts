@@ -6,7 +6,7 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import { isRefName, parseStoreUrl } from "../../core/store-url.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
-import { syncCopies } from "../../tasks/copies.ts";
+import { syncCopy } from "../../tasks/copies.ts";
 import { freeName } from "../../tasks/protect.ts";
 import { refuseForeignCopy } from "../../tasks/sync.ts";
 import type { CommandContext } from "./context.ts";
@@ -49,11 +49,10 @@ export async function store(
       await refuseHiddenRef(app, added);
       await refuseForeignCopy(app, await openStore(app, added));
       writeConfigFile(app.repository, app.configFile.path, { ...app.config, stores: [...stores, added] });
-      const outcomes = await syncCopies(await openApp(cwd), { force: true, signal });
-      const outcome = outcomes.find((copy) => copy.store === name);
-      if (outcome !== undefined) reportCopy(outcome, output);
+      const outcome = await syncCopy(await openApp(cwd), added, { force: true, signal });
+      reportCopy(outcome, output);
       output.json({ ...added, copy: outcome });
-      return outcome === undefined || hasNewest(outcome) ? exitCodes.done : exitCodes.partial;
+      return hasNewest(outcome) ? exitCodes.done : exitCodes.partial;
     }
     case "remove": {
       if (!stores.some(({ name }) => name === first))

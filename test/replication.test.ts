@@ -54,12 +54,13 @@ describe("a copy that hangs", () => {
     using far = tempDir();
     await work.json(["store", "add", "disk", join(far.path, "disk")]);
     configure(work, ["- name: hub", `  url: branch:http://127.0.0.1:${host.port}/x.git#backup`, "  encrypt: false"]);
-    const seenBy = (name: string): string => readCopyState(layout(work).copies, name).seenTo ?? "";
+    const disk = { name: "disk", url: join(far.path, "disk") };
+    const seen = (): string => readCopyState(layout(work).copies, disk).seenTo ?? "";
     for (const name of ["one", "two"]) {
-      const before = seenBy("disk");
+      const before = seen();
       work.repo.write(`${name}.txt`, name);
       work.repo.commit();
-      await until(`the commit ${name} is on the disk`, () => seenBy("disk") > before);
+      await until(`the commit ${name} is on the disk`, () => seen() > before);
       expect(existsSync(copyLock(layout(work).copies, "hub"))).toBe(true);
     }
     const { copies } = await work.json(["status"], 3);
@@ -93,7 +94,8 @@ describe("sync", () => {
       { store: "two", status: "ok", sent: 1 },
     ]);
     const patient = syncPatiently(app, { signal, pausesMs: [] });
-    await until("two is seen to", () => readCopyState(layout(work).copies, "two").missing === 0);
+    const two = { name: "two", url: join(far.path, "two") };
+    await until("two is seen to", () => readCopyState(layout(work).copies, two).missing === 0);
     lock.release();
     expect(await patient).toMatchObject({
       copies: [
@@ -260,6 +262,10 @@ describe("3-2-1", () => {
     const { stdout } = await work.run(["status"]);
     expect(stdout).toMatch(/3-2-1 +2 of 3 copies, 1 of 2 media, none elsewhere\n/);
     expect(stdout).toContain("- not yet 3-2-1: 2 of 3 copies");
+    // What was seen at one address says nothing of another.
+    const settings = join(work.repo.path, "backup.yaml");
+    writeFileSync(settings, readFileSync(settings, "utf8").replace(join(far.path, "soon"), join(far.path, "later")));
+    expect(await rule()).toEqual({ copies: 1, media: 1, offsite: 0, isMet: false });
   });
 });
 

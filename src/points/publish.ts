@@ -50,9 +50,7 @@ function fileSource(file: string): Source {
  */
 export async function copyPoint(from: Store, to: Store, manifest: Manifest, options: CopyOptions = {}): Promise<void> {
   await copyArtifacts(from, to, manifest, options);
-  const bytes = writeManifest(manifest);
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  await to.put(manifestKey(manifest.id), { ...bytesSource(bytes), sha256 }, options);
+  await to.put(manifestKey(manifest.id), bytesSource(writeManifest(manifest)), options);
 }
 
 type CopyOptions = CallOptions & { readonly onBytes?: (bytes: number) => void };

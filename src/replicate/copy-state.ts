@@ -9,6 +9,8 @@ const moment = z.iso.datetime().nullable().default(null);
 const count = z.int().nonnegative();
 
 const schema = z.object({
+  /** Where the copy was, as in backup.yaml. */
+  url: z.string().nullable().default(null),
   /** When the place was first seen to be this repository's: from then on an absent one is away, and never begun anew. */
   begunAt: moment,
   /** Last time that the copy was seen to hold every point of the primary that belongs there, read back. */
@@ -45,12 +47,14 @@ export type Withheld = NonNullable<CopyState["withheld"]>;
 
 const freshCopyState: CopyState = schema.parse({});
 
-export function readCopyState(folder: string, store: string): CopyState {
+/** Nothing is known of a copy that was at another address than `url`: what was seen there was not seen here. */
+export function readCopyState(folder: string, { name, url }: { readonly name: string; readonly url: string }): CopyState {
+  const fresh = { ...freshCopyState, url };
   try {
-    const result = schema.safeParse(parseJson(readFileSync(stateFile(folder, store), "utf8")));
-    return result.success ? result.data : freshCopyState;
+    const result = schema.safeParse(parseJson(readFileSync(stateFile(folder, name), "utf8")));
+    return result.success && (result.data.url ?? url) === url ? { ...result.data, url } : fresh;
   } catch {
-    return freshCopyState; // never tried on this machine
+    return fresh; // never tried on this machine
   }
 }
 

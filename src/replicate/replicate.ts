@@ -7,7 +7,7 @@ import { BackupError, describeError, type ErrorCode } from "../core/errors.ts";
 import { dayOf } from "../core/ids.ts";
 import { type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
 import { findManifest } from "../points/catalogue.ts";
-import type { StoreIdentity } from "../points/identity.ts";
+import { findIdentity, readIdentity, type StoreIdentity } from "../points/identity.ts";
 import { copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
@@ -21,8 +21,10 @@ export interface RoundRequest {
   readonly primary: Store;
   /** As it shall stand in the copy. */
   readonly identity: StoreIdentity;
-  /** The copy's name, and how to reach it: a failure to do so is one of this copy alone. */
+  /** Of the copy, as in backup.yaml. */
   readonly name: string;
+  readonly url: string;
+  /** A failure to reach it is one of this copy alone. */
   open(): Promise<Store>;
   /** Bytes that the copy may hold; without it, it gets every point. */
   readonly maxBytes?: number;
@@ -81,10 +83,10 @@ export interface CopyOutcome {
 /** How often what was sent until now is made to count, amid a long round: nothing before it is sent or looked for again. */
 const settleEveryMs = 60_000;
 
-/** Call it under the copy's lock. An outcome, never an exception, but when `signal` aborts. */
+/** Call it under the copy's lock. An outcome, never an exception, but when `signal` aborts or the primary is gone. */
 export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
   const { name, stateFolder, now, random, force, signal } = request;
-  const state = readCopyState(stateFolder, name);
+  const state = readCopyState(stateFolder, request);
   if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
     return { ...lacking(name, "waiting", state), ...(state.error === null ? {} : { message: state.error }) };
   }
@@ -103,7 +105,7 @@ export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
       ...(leftovers === undefined ? {} : { leftovers }),
     };
   } catch (error) {
-    if (signal?.aborted === true) throw error;
+    if (signal?.aborted === true || (await isGone(request.primary))) throw error;
     const message = describeError(error);
     const hint = error instanceof BackupError ? error.hint : "holdfast doctor";
     const isAway = request.mayBeAway === true && isBegun(round.state) && error instanceof BackupError && error.code === "store_missing";
@@ -121,6 +123,15 @@ export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
       message,
       hint,
     };
+  }
+}
+
+/** What then fails says nothing about the copy. */
+async function isGone(primary: Store): Promise<boolean> {
+  try {
+    return (await findIdentity(primary)) === undefined;
+  } catch {
+    return false; // it is there, and damaged or hard to read: what failed is told as it is
   }
 }
 
@@ -239,8 +250,9 @@ async function send(
       unsettled.push(manifest);
     } catch (error) {
       if (!(error instanceof BackupError) || error.code !== "damaged") throw error;
-      // Pruned since it was looked at: it is not wanted any more.
+      // Pruned since it was looked at, it is not wanted any more; but not where all of the primary is gone.
       if ((await findManifest(primary, manifest.id, options)) !== undefined) damage ??= error;
+      else await readIdentity(primary, options);
     }
     done += 1;
     doneBytes += storedSize(manifest);

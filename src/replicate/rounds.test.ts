@@ -7,7 +7,7 @@ import { BackupError } from "../core/errors.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { withoutName, writeIdentity } from "../points/identity.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import type { Store } from "../stores/store.ts";
+import type { Source, Store } from "../stores/store.ts";
 import { type CopyState, readCopyState } from "./copy-state.ts";
 import { type CopyOutcome, type CopyProgress, type RoundRequest, replicate } from "./replicate.ts";
 
@@ -38,6 +38,7 @@ function run(store: Store, changes: Partial<RoundRequest> = {}): Promise<CopyOut
     primary,
     identity: testIdentity,
     name: "copy",
+    url: copy.url,
     open: async () => store,
     stateFolder: dir.path,
     texts: { restoreSh: "#!/bin/sh\n", recoveryMd: "# how\n" },
@@ -47,7 +48,7 @@ function run(store: Store, changes: Partial<RoundRequest> = {}): Promise<CopyOut
   });
 }
 
-const state = (): CopyState => readCopyState(dir.path, "copy");
+const state = (): CopyState => readCopyState(dir.path, copy);
 const publish = (...ids: string[]): Promise<unknown> => Promise.all(ids.map((id) => publishSmallPoint(primary, id)));
 const held = async (): Promise<string[]> => (await readCatalogue(copy)).points.map(({ id }) => id);
 const listed = (store: ReturnType<typeof faultyStore>): string[] => store.calls.filter(({ method }) => method === "list").map(({ key }) => key);
@@ -205,6 +206,15 @@ describe("a place that comes and goes", () => {
     expect(state().nextAttemptAt).not.toBeNull();
   });
 
+  test("at another address is another place: nothing is known of it, and it is begun there", async () => {
+    await publish(monday);
+    await run(copy);
+    const moved = { name: "copy", url: "memory:moved" };
+    expect(readCopyState(dir.path, moved)).toMatchObject({ lastOkAt: null, begunAt: null, seenTo: null });
+    expect(await run(absent(), { url: moved.url })).toMatchObject({ status: "ok", sent: 1 });
+    expect(readCopyState(dir.path, moved)).toMatchObject({ seenTo: monday });
+  });
+
   test("and was begun, but never whole, is not begun anew on an empty mount point", async () => {
     await publish(monday);
     await run(faultyStore(copy, [{ method: "put", nth: 4, does: "fail" }]), { mayBeAway: true });
@@ -225,6 +235,25 @@ describe("a place that comes and goes", () => {
     expect(await run(copy, { open })).toMatchObject({ status: "failed", code: "config_invalid", missing: 2, message: "there is no remote called x" });
     expect(state()).toMatchObject({ error: "there is no remote called x" });
   });
+});
+
+test("a primary that goes away amid a round is no fault of the copy, and nothing counts as seen that was not", async () => {
+  await publish(monday);
+  await run(copy, { mayBeAway: true });
+  const before = state();
+  const ours = new Map<string, Buffer>();
+  const leaving = new MemoryStore("primary", ours);
+  await writeIdentity(leaving, testIdentity);
+  for (const id of [monday, tuesday, wednesday]) await publishSmallPoint(leaving, id);
+  const inner = new MemoryStore("copy", files);
+  const pulled = Object.assign(new MemoryStore("copy", files), {
+    put: (key: string, source: Source) => {
+      ours.clear(); // after the look, before the first byte
+      return inner.put(key, source);
+    },
+  });
+  await expect(run(pulled, { primary: leaving, mayBeAway: true })).rejects.toMatchObject({ code: "store_missing" });
+  expect(state()).toMatchObject({ seenTo: before.seenTo, lastOkAt: before.lastOkAt, awaySince: null });
 });
 
 describe("points that are not encrypted", () => {

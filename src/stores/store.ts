@@ -16,6 +16,7 @@
  * - Errors are BackupErrors: `store_missing`, `store_unwritable`, `store_full`, `remote_failed`, `store_failed`.
  */
 
+import { createHash } from "node:crypto";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
 
@@ -78,6 +79,7 @@ export function bytesSource(bytes: Uint8Array | string): Source {
   const buffer = typeof bytes === "string" ? Buffer.from(bytes, "utf8") : bytes;
   return {
     size: buffer.length,
+    sha256: createHash("sha256").update(buffer).digest("hex"),
     async *open() {
       yield buffer;
     },

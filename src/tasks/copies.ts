@@ -48,7 +48,7 @@ export async function syncCopy(app: App, config: StoreConfig, options: CopyOptio
     throw error;
   });
   if (lock instanceof BackupError) {
-    const { missing } = readCopyState(app.state.copies, name);
+    const { missing } = readCopyState(app.state.copies, config);
     return { store: name, status: "busy", sent: 0, missing, code: lock.code, message: lock.message, hint: "holdfast sync --wait" };
   }
   await using _lock = lock;
@@ -58,6 +58,7 @@ export async function syncCopy(app: App, config: StoreConfig, options: CopyOptio
     primary: primaryStore(app),
     identity: await identityFor(app, config, onlyEncrypted, signal),
     name,
+    url: config.url,
     open: () => openStore(app, config),
     ...(maxBytes === undefined ? {} : { maxBytes }),
     onlyEncrypted,

@@ -30,7 +30,7 @@ function otherStores(app: App): readonly StoreConfig[] {
 
 async function readCopy(app: App, config: StoreConfig, points: readonly Manifest[] | undefined): Promise<CopyFacts> {
   const { name, url } = config;
-  const state = readCopyState(app.state.copies, name);
+  const state = readCopyState(app.state.copies, config);
   const location = parseStoreUrl(url);
   const waiting =
     points === undefined

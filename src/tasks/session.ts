@@ -71,8 +71,9 @@ function mirrorPlace(name: string, state: SessionPlace["state"], message: string
 }
 
 function copyPlaces(app: App, point: string, otherwise: "pending" | "behind"): SessionPlace[] {
-  return copyConfigs(app).map(({ name }) => {
-    const { newest, error, awaySince, withheld } = readCopyState(app.state.copies, name);
+  return copyConfigs(app).map((config) => {
+    const { name } = config;
+    const { newest, error, awaySince, withheld } = readCopyState(app.state.copies, config);
     if (awaySince !== null) return { kind: "copy", name, state: "away", message: null };
     const isCurrent = error === null && newest !== null && newest >= point;
     const reason = error ?? (withheld?.hasNewest === false ? "not encrypted, so not sent there" : null);

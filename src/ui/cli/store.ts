@@ -6,7 +6,7 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import { isBranch, isRefName, parseStoreUrl } from "../../core/store-url.ts";
 import { forgetCopyState } from "../../replicate/copy-state.ts";
 import { writeConfigFile } from "../../setup/config-file.ts";
-import { syncCopies } from "../../tasks/copies.ts";
+import { syncCopy } from "../../tasks/copies.ts";
 import { chooseEncryption, type KeyNews } from "../../tasks/encryption.ts";
 import { makePointNow } from "../../tasks/point.ts";
 import { freeName } from "../../tasks/protect.ts";
@@ -57,11 +57,10 @@ export async function store(
       const { config, news } = await chooseEncryption(app, { ...app.config, stores: [...stores, added] }, [added], options.encrypt);
       writeConfigFile(app.repository, app.configFile.path, config);
       if (news !== undefined) await beginEncrypted(cwd, news, { output, signal });
-      const outcomes = await syncCopies(await openApp(cwd), { force: true, signal });
-      const outcome = outcomes.find((copy) => copy.store === name);
-      if (outcome !== undefined) reportCopy(outcome, output);
+      const outcome = await syncCopy(await openApp(cwd), config.stores.find((store) => store.name === name) ?? added, { force: true, signal });
+      reportCopy(outcome, output);
       output.json({ ...added, copy: outcome, ...(news === undefined ? {} : { key: news }) });
-      return outcome === undefined || hasNewest(outcome) ? exitCodes.done : exitCodes.partial;
+      return hasNewest(outcome) ? exitCodes.done : exitCodes.partial;
     }
     case "remove": {
       if (!stores.some(({ name }) => name === first))

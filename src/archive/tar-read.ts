@@ -22,6 +22,8 @@ export interface TarVisitor {
 }
 
 const paxLimit = 1 << 20;
+/** Programs fill up their last record with zeros; a few bytes of zstd are gigabytes of them. */
+const zeroLimit = 4096;
 
 export class TarReader {
   readonly #visitor: TarVisitor;
@@ -83,6 +85,7 @@ export class TarReader {
     const header = this.#parseHeader(block);
     if (header.nullBlock) {
       this.#zeroBlocks += 1;
+      if (this.#zeroBlocks > zeroLimit) throw this.#damaged("does not come to its end");
       return;
     }
     if (this.#zeroBlocks > 0) throw this.#damaged("goes on after its end");

@@ -381,3 +381,9 @@ function writeTemp(bytes: Buffer): string {
   writeFileSync(file, bytes);
   return file;
 }
+
+test("an archive that never comes to its end is damaged, long before all of it was read", () => {
+  const reader = new TarReader("x.tar", { member: () => undefined, data: () => undefined, end: () => undefined });
+  reader.write(Buffer.alloc(1 << 20));
+  expect(() => reader.write(Buffer.alloc(2 << 20))).toThrow(expect.objectContaining({ code: "damaged", message: "x.tar does not come to its end" }));
+});

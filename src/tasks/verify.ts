@@ -205,7 +205,7 @@ async function rememberedOf(
     const known = new KnownState(app.state.captureState).load();
     return known?.repository === repository ? [{ id: known.id, sha256: known.manifestSha256 }] : [];
   }
-  const { newest } = readCopyState(app.state.copies, store.name);
+  const { newest } = readCopyState(app.state.copies, store);
   if (newest === null) return [];
   try {
     const found = await readStoredManifest(primary, manifestKey(newest), options);

@@ -1,9 +1,13 @@
 /** Changes a store's files as somebody would who can write to it: whatever is changed, its sums fit again. */
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
+import { endOfArchive, padded, writeHeader } from "../../src/archive/tar-format.ts";
+import { TarReader } from "../../src/archive/tar-read.ts";
 import { decompressFrame, FrameSplitter } from "../../src/archive/zstd-frames.ts";
+import type { EntryKind } from "../../src/core/contents.ts";
 
 export interface Forger {
   /** Id of a point, oldest first. */
@@ -24,6 +28,7 @@ export interface Forger {
   /** Any other file. */
   write(key: string, bytes: string | Buffer): void;
   link(key: string, target: string): void;
+  make(key: string, program: "mkfifo" | "mkdir"): void;
 }
 
 interface ArtifactFacts {
@@ -78,6 +83,10 @@ export function forger(store: string, random: () => number): Forger {
       rmSync(join(store, key), { force: true, recursive: true });
       symlinkSync(target, join(store, key));
     },
+    make(key, program) {
+      rmSync(join(store, key), { force: true, recursive: true });
+      execFileSync(program, [join(store, key)]);
+    },
   };
   function settle(id: string, kind: string, stored: Buffer, plain: Partial<ArtifactFacts>): void {
     writeFileSync(fileOf(id, kind), stored);
@@ -91,3 +100,86 @@ export function forger(store: string, random: () => number): Forger {
   }
   return self;
 }
+
+interface Member {
+  path: string;
+  kind: EntryKind;
+  mode: number;
+  mtime: string;
+  target?: string;
+  body: Buffer;
+}
+
+function readTar(bytes: Buffer): Member[] {
+  const members: Member[] = [];
+  const reader = new TarReader("x", {
+    member: ({ path, kind, mode, mtime, target }) =>
+      void members.push({ path, kind, mode, mtime, body: Buffer.alloc(0), ...(target === undefined ? {} : { target }) }),
+    data: (piece) => {
+      const last = members.at(-1);
+      if (last !== undefined) last.body = Buffer.concat([last.body, piece]);
+    },
+    end: () => undefined,
+  });
+  reader.write(bytes);
+  return members;
+}
+
+function writeTar(members: readonly Member[]): Buffer {
+  const blocks = members.flatMap(({ body, ...member }) => {
+    const size = member.kind === "file" ? body.length : 0;
+    return [Buffer.from(writeHeader({ ...member, size })), body.subarray(0, size), Buffer.alloc(padded(size) - size)];
+  });
+  return Buffer.concat([...blocks, endOfArchive]);
+}
+
+export const member = (path: string, body = "evil\n", more: Partial<Member> = {}): Member => ({
+  path,
+  kind: "file",
+  mode: 0o755,
+  mtime: "0",
+  body: Buffer.from(body),
+  ...more,
+});
+
+export type Attack = (store: Forger) => Promise<void> | void;
+
+/** The inventory of a point: what the program believes is in it. */
+export const ofContents =
+  (change: (records: Record<string, unknown>[], store: Forger) => void): Attack =>
+  async (store) => {
+    const id = store.pick(store.ids);
+    const plain = await store.artifact(id, "contents.zst");
+    const records = (plain?.toString("utf8") ?? "")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    change(records, store);
+    store.writeArtifact(id, "contents.zst", Buffer.from(records.map((record) => `${JSON.stringify(record)}\n`).join("")));
+  };
+
+const entry = (path: string, more: object = {}): Record<string, unknown> => ({
+  t: "file",
+  path,
+  kind: "file",
+  mode: 0o755,
+  mtime: "0",
+  size: 5,
+  ...more,
+});
+
+/** A member and its record: what is not in the inventory is not even looked at. */
+export const ofFiles =
+  (make: (store: Forger) => Member[]): Attack =>
+  async (store) => {
+    const id = store.ids.at(-1) ?? "";
+    const made = make(store);
+    const members = readTar((await store.artifact(id, "tar.zst")) ?? writeTar([]));
+    // Some come first, some last: which of two counts must not matter.
+    store.writeArtifact(id, "tar.zst", writeTar(store.random() < 0.5 ? [...made, ...members] : [...members, ...made]));
+    const plain = await store.artifact(id, "contents.zst");
+    const lines = made.map(
+      ({ path, kind, target, body }) => `${JSON.stringify(entry(path, { kind, size: body.length, ...(target === undefined ? {} : { target }) }))}\n`,
+    );
+    store.writeArtifact(id, "contents.zst", Buffer.concat([plain ?? Buffer.alloc(0), Buffer.from(lines.join(""))]));
+  };

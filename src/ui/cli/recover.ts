@@ -53,9 +53,15 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
     output.json({ ...document, footing, protected: null });
     return isProtecting ? exitCodes.partial : exitCodes.done;
   }
-  const made = await goOn(app, options, context);
+  const made = await goOn(app, { ...options, ...placed(options.primary, cwd) }, context);
   output.json({ ...document, footing, protected: made });
   return exitCodes.done;
+}
+
+/** A path that is typed here means a place from here; in backup.yaml it would count from the repository. */
+function placed(primary: string | undefined, cwd: string): { primary?: string } {
+  if (primary === undefined) return {};
+  return { primary: /^~(?:\/|$)/.test(primary) || isAbsolute(primary) ? primary : join(cwd, primary) };
 }
 
 /** Hooks, settings and a first point, restored once to prove it. Throws `mismatch` where that differs. */

@@ -191,6 +191,18 @@ test("another point and another time; what is none is refused before anything is
   expect(existsSync(machine.at("x"))).toBe(false);
 });
 
+test("settings that cannot be read are said, and the repository is back all the same", async () => {
+  using work = await workspace();
+  using bare = tempDir();
+  writeFileSync(join(work.path, "outside.yaml"), readFileSync(join(work.repo.path, "backup.yaml")));
+  writeFileSync(join(work.repo.path, "backup.yaml"), "storez: []\n");
+  const made = await work.run(["backup"], { env: { HOLDFAST_CONFIG: join(work.path, "outside.yaml") } });
+  expect(made.code).toBe(0);
+  const result = await runCli(["recover", work.store, "back"], { cwd: bare.path });
+  expect(result).toMatchObject({ code: 0, stdout: expect.stringMatching(/settings that came back cannot be read: .*storez/s) });
+  expect(readFileSync(join(bare.path, "back/a.txt"), "utf8")).toBe("one\n");
+});
+
 test("where the primary store is still here, --hooks goes on with it", async () => {
   using work = await workspace({ files: { "a.txt": "one\n" }, init: [] });
   using bare = tempDir();

@@ -193,6 +193,12 @@ describe("the built program with a PATH that has only Node", () => {
     expect(existsSync(join(dir.path, "target-5/a.txt"))).toBe(false);
   });
 
+  test("the points are listed and shown", async () => {
+    expect((await restoreHere(["--list"])).stdout).toContain(first);
+    expect((await restoreHere([first, "--list"])).stdout).toContain("notes/b.md");
+    expect(await runCli(["show", first], { cwd: work.repo.path, env: env() })).toMatchObject({ code: 0, stdout: expect.stringContaining(first) });
+  });
+
   test("what needs git says so, and what to do", async () => {
     const errors: readonly (readonly [args: string[], code: number, words: RegExp])[] = [
       [["--in-place"], 2, /--in-place needs git.*\n.*--no-git --to DIR/],

@@ -79,6 +79,8 @@ export type Footing =
   | { readonly status: "ready"; readonly primary: string }
   /** It is not: a disk that is not mounted, or it stayed with the old machine. Nothing is begun in its place unasked. */
   | { readonly status: "primary_absent"; readonly primary: string }
+  /** The settings that came back cannot be read; the error says where. */
+  | { readonly status: "settings_invalid"; readonly message: string }
   /** Points of another repository are there. */
   | { readonly status: "primary_foreign"; readonly primary: string; readonly owner: string };
 

@@ -1,8 +1,8 @@
-import { openApp } from "../../app.ts";
 import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
 import { parseMoment } from "../../restore/resolve.ts";
+import { openToRead } from "../../tasks/git-choice.ts";
 import { readPoint, readPoints } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
@@ -16,7 +16,7 @@ export async function points(
   if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
   }
-  const app = await openApp(cwd);
+  const app = await openToRead(cwd);
   const { points: all, damaged, store } = await readPoints(app, options.store);
   const since = options.since === undefined ? undefined : await parseMoment(options.since);
   const chosen = all.filter(
@@ -49,7 +49,7 @@ export async function show(
   options: { readonly files?: boolean; readonly store?: string },
   prefix = "",
 ): Promise<number> {
-  const app = await openApp(cwd);
+  const app = await openToRead(cwd);
   const { point, contents, chain } = await readPoint(app, prefix, options.store, signal);
   output.line(`Point ${point.id}`);
   const rows: string[][] = [

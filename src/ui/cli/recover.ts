@@ -45,10 +45,10 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
     output.json(document);
     return code;
   }
-  const app = await openToRestore(result.target, choice);
-  const footing = await readFooting(app, identity);
-  const isReady = footing.status === "ready" || options.primary !== undefined;
-  if (!isProtecting || !isReady) {
+  const app = await openToRestore(result.target, choice).catch(asInvalid);
+  const footing: Footing = "status" in app ? app : await readFooting(app, identity);
+  const isReady = footing.status === "ready" || (footing.status !== "settings_invalid" && options.primary !== undefined);
+  if ("status" in app || !isProtecting || !isReady) {
     for (const line of nextSteps(footing, result.target, url)) output.line(line);
     output.json({ ...document, footing, protected: null });
     return isProtecting ? exitCodes.partial : exitCodes.done;
@@ -56,6 +56,12 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
   const made = await goOn(app, { ...options, ...placed(options.primary, cwd) }, context);
   output.json({ ...document, footing, protected: made });
   return exitCodes.done;
+}
+
+/** The repository is back, whatever its settings are. */
+function asInvalid(error: unknown): Extract<Footing, { status: "settings_invalid" }> {
+  if (error instanceof BackupError && error.code === "config_invalid") return { status: "settings_invalid", message: error.message };
+  throw error;
 }
 
 /** A path that is typed here means a place from here; in backup.yaml it would count from the repository. */
@@ -89,6 +95,12 @@ function nextSteps(footing: Footing, target: string, url: string): string[] {
       return [`The settings came back, and their primary store is here: ${footing.primary}`, unprotected, `  ${there} && holdfast init --yes`];
     case "no_settings":
       return ["The point holds no settings that name a store.", unprotected, `  ${there} && holdfast init --yes --store FOLDER`];
+    case "settings_invalid":
+      return [
+        `The settings that came back cannot be read: ${footing.message}`,
+        unprotected,
+        `  mend the file, then: ${there} && holdfast init --yes`,
+      ];
     case "primary_absent":
       return [
         `The settings came back. Their primary store is not on this machine: ${footing.primary}`,

@@ -71,6 +71,22 @@ test("a cut index is damaged, not half of one", () => {
   expect(() => readIndexFile(file)).toThrow(expect.objectContaining({ code: "damaged" }));
 });
 
+test("a bitmap that claims four thousand million entries is damage, not work", () => {
+  using repo = gitRepo(files);
+  repo.git("config", "splitIndex.maxPercentChange", "100");
+  repo.git("update-index", "--split-index");
+  repo.write("folder-1/file-1.txt", "replaced\n");
+  repo.git("add", "--all");
+  const file = join(repo.path, ".git/index");
+  const bytes = readFileSync(file);
+  // Behind the shared index's id: the size in bits, the number of words, and the first word.
+  const link = bytes.indexOf("link") + 8 + 20;
+  expect(bytes.readUInt32BE(link + 4)).toBeGreaterThan(0);
+  bytes.writeBigUInt64BE((0xffffffffn << 1n) | 1n, link + 8);
+  writeFileSync(file, bytes);
+  expect(() => readIndexFile(file)).toThrow(expect.objectContaining({ code: "damaged" }));
+});
+
 test("git takes an index that was written as its own, and need not look into the files again", async () => {
   using repo = gitRepo(files);
   mkdirSync(join(repo.path, "more"));

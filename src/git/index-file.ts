@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type BigIntStats, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, systemCode } from "../core/errors.ts";
 import { decodePath, pathBytes } from "../core/paths.ts";
 import type { IndexEntry } from "./index-entries.ts";
 
@@ -16,8 +16,19 @@ interface RawEntry {
   readonly more: number;
 }
 
-/** Entries of the index at `file`, those of its shared index included; folders of a sparse index are left out: they are not checked out. */
+/** Entries of the index at `file`, those of its shared index included; folders of a sparse index are left out: they are not checked out. Throws `damaged`. */
 export function readIndexFile(file: string): IndexEntry[] {
+  try {
+    return listEntries(file);
+  } catch (error) {
+    // Read beyond its end, as some length in it is not true; or its shared index is not there.
+    if (error instanceof RangeError || systemCode(error) === "ENOENT")
+      throw new BackupError("damaged", `the index ${file} cannot be read`, { cause: error });
+    throw error;
+  }
+}
+
+function listEntries(file: string): IndexEntry[] {
   const { entries, link } = parse(readFileSync(file), file);
   const all = link === undefined ? entries : merge(parse(readFileSync(join(dirname(file), `sharedindex.${link.base}`)), file).entries, entries, link);
   return all
@@ -116,6 +127,8 @@ function parseLink(data: Buffer): Link | undefined {
   return { base, deleted: new Set(deleted.bits), replaced: readBitmap(data, deleted.next).bits };
 }
 
+const mostEntries = 1 << 24;
+
 /** Positions of the set bits of an EWAH bitmap. (gitformat-bitmap(5), appendix A) */
 function readBitmap(data: Buffer, start: number): { bits: number[]; next: number } {
   const words = data.readUInt32BE(start + 4);
@@ -125,6 +138,7 @@ function readBitmap(data: Buffer, start: number): { bits: number[]; next: number
   for (let index = 0; index < words; ) {
     const marker = word(index++);
     const run = Number((marker >> 1n) & 0xffffffffn) * 64;
+    if (position + run > mostEntries) throw new RangeError("a bitmap of more entries than any index has");
     if ((marker & 1n) === 1n) for (let bit = 0; bit < run; bit += 1) bits.push(position + bit);
     position += run;
     for (let literals = Number(marker >> 33n); literals > 0; literals -= 1, position += 64) {

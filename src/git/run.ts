@@ -1,5 +1,6 @@
 /** The one place that starts git. Arguments in, bytes out; never a shell, never a prompt, never a hook. */
 import { type ChildProcess, spawn } from "node:child_process";
+import type { Writable } from "node:stream";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { activeVariable, gitEnvironment } from "./environment.ts";
 
@@ -142,9 +143,20 @@ async function feed(child: ChildProcess, input: GitOptions["input"]): Promise<vo
   }
   for await (const chunk of input) {
     if (stdin.destroyed) return;
-    if (!stdin.write(chunk)) await new Promise<void>((resolve) => void stdin.once("drain", resolve).once("close", resolve));
+    if (!stdin.write(chunk)) await roomIn(stdin);
   }
   stdin.end();
+}
+
+/** Until more can be written, or nothing ever. */
+function roomIn(stdin: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const go = (): void => {
+      stdin.off("drain", go).off("close", go);
+      resolve();
+    };
+    stdin.on("drain", go).on("close", go);
+  });
 }
 
 function translate(error: unknown, options: GitOptions): BackupError {

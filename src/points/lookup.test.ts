@@ -65,32 +65,31 @@ describe(`in a store of ${dayCount * perDay} points`, () => {
     }
   });
 
-  test("a point at a time is the one that the whole catalogue gives", async () => {
-    for (const [at, gets] of [
-      [777, 18],
-      [780, 1],
-      [2999, 20],
-    ] as const) {
-      for (const [laterMs, same] of [
-        [0, true],
-        [1, true],
-        [3_599_000, true],
-        [-1, false],
-      ] as const) {
-        const store = counted();
-        const moment = new Date(Date.parse(all[at]?.createdAt ?? "") + laterMs);
-        const found = await findAt(store, moment);
-        expect(found?.point).toEqual(pointAt(moment, all));
-        if (same) expect(found?.point).toBe(found?.chain.at(-1));
-        const { list = 0, get = 0 } = requests(store);
-        expect(list).toBeLessThanOrEqual(2);
-        expect(get).toBeLessThanOrEqual(same ? gets : perDay + 1);
-      }
-    }
-    const none = counted();
-    expect(await findAt(none, new Date(Date.UTC(2026, 0, 1)))).toBeUndefined();
-    expect(await findOldestId(none)).toBe(all[0]?.id);
-    expect(none.calls.length).toBeLessThanOrEqual(5);
+  test.each([
+    [777, 0],
+    [777, 3_599_000],
+    [777, -1],
+    [780, 0],
+    [780, -1],
+    [2999, 1e12],
+  ])("the point at a time (%i, %i ms later) is the one that the whole catalogue gives", async (number, laterMs) => {
+    const store = counted();
+    const moment = new Date(Date.parse(all[number]?.createdAt ?? "") + laterMs);
+    const found = await findAt(store, moment);
+    expect(found?.point).toEqual(pointAt(moment, all));
+    expect(found?.chain).toEqual(chainOf(found?.point as Manifest, all));
+    const { folders, list = 0, get = 0 } = requests(store);
+    expect(folders).toBe(1);
+    // The day before, where the moment is earlier than the first point of its day; a manifest, where it is in the same second.
+    expect(list).toBeLessThanOrEqual(2);
+    expect(get).toBeLessThanOrEqual((found?.chain.length ?? 0) + 1);
+  });
+
+  test("a time before the first point costs no more, and the first is named by its day alone", async () => {
+    const store = counted();
+    expect(await findAt(store, new Date(Date.UTC(2026, 0, 1)))).toBeUndefined();
+    expect(await findOldestId(store)).toBe(all[0]?.id);
+    expect(store.calls.length).toBeLessThanOrEqual(5);
   });
 
   test("several points are ambiguous before many are looked at; none is undefined", async () => {

@@ -76,6 +76,7 @@ const cannotBeNames = new Set(["ENAMETOOLONG", "EEXIST", "EISDIR", "ENOTDIR", "E
 async function restoreInto(asked: RestoreRequest): Promise<RestoreResult> {
   const { plan, store } = asked;
   const request = { ...asked, git: asked.git ?? gitProgram };
+  refuseFull(asked.target);
   const contents = await readContents(store, plan.chain, request);
   const limits = request.git.isProgram ? noLimits : limitsWithoutGit(plan, contents.header.objectFormat, process.availableMemory());
   request.onLimits?.(limits);
@@ -246,17 +247,31 @@ async function unpack(
 
 /** The folder that takes the restore: made, or empty already. Throws `target_not_empty`. */
 function prepareTarget(target: string): string {
+  refuseFull(target);
   try {
     mkdirSync(target, { recursive: true });
-    const found = readdirSync(target);
-    if (found.length > 0) throw new BackupError("target_not_empty", `${target} is not empty`);
     return realpathSync(target);
   } catch (error) {
-    if (error instanceof BackupError) throw error;
-    const code = systemCode(error);
-    if (code === "ENOTDIR" || code === "EEXIST") throw new BackupError("target_not_empty", `${target} is not a folder`, { cause: error });
-    throw new BackupError("io_failed", `cannot make the folder ${target}: ${code}`, { cause: error });
+    throw unusable(target, error);
   }
+}
+
+/** Absent is fine. Throws `target_not_empty`. */
+function refuseFull(target: string): void {
+  let found: string[];
+  try {
+    found = readdirSync(target);
+  } catch (error) {
+    if (systemCode(error) === "ENOENT") return;
+    throw unusable(target, error);
+  }
+  if (found.length > 0) throw new BackupError("target_not_empty", `${target} is not empty`);
+}
+
+function unusable(target: string, error: unknown): BackupError {
+  const code = systemCode(error);
+  if (code === "ENOTDIR" || code === "EEXIST") return new BackupError("target_not_empty", `${target} is not a folder`, { cause: error });
+  return new BackupError("io_failed", `cannot make the folder ${target}: ${code}`, { cause: error });
 }
 
 function makeLayout(target: string, contents: Contents, plan: RestorePlan): TargetLayout {

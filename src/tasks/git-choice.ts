@@ -17,8 +17,21 @@ export async function chooseGit(isUnwanted: boolean): Promise<GitChoice> {
 }
 
 /** Opens the repository around `cwd` to restore from its stores. Throws as `openApp`. */
-export async function openToRestore(cwd: string, { git: chosen }: GitChoice, environment: NodeJS.ProcessEnv): Promise<App> {
-  if (chosen.isProgram) return openApp(cwd, environment);
+export function openToRestore(cwd: string, { git: chosen }: GitChoice, environment: NodeJS.ProcessEnv): Promise<App> {
+  return chosen.isProgram ? openApp(cwd, environment) : openByFiles(cwd, environment);
+}
+
+/** Opens it to look into its stores, with git or, where there is none, without. Throws as `openApp`. */
+export async function openToRead(cwd: string, environment: NodeJS.ProcessEnv): Promise<App> {
+  try {
+    return await openApp(cwd, environment);
+  } catch (error) {
+    if (error instanceof BackupError && error.code === "git_missing") return openByFiles(cwd, environment);
+    throw error;
+  }
+}
+
+async function openByFiles(cwd: string, environment: NodeJS.ProcessEnv): Promise<App> {
   const { openRepositoryFiles } = await import("../git/repository-files.ts");
   return openApp(cwd, environment, openRepositoryFiles);
 }

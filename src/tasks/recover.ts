@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { App } from "../app.ts";
-import { folderStores, openBareStore } from "../app-stores.ts";
+import { openBareStore, primaryStore } from "../app-stores.ts";
 import { BackupError } from "../core/errors.ts";
 import { findIdentity, readIdentity, type StoreIdentity } from "../points/identity.ts";
 import type { RestoreGit } from "../restore/git-port.ts";
@@ -11,7 +11,6 @@ import { resolvePoint } from "../restore/resolve-point.ts";
 import type { RestoreResult } from "../restore/restore.ts";
 import { stateDirOf, stateLayout } from "../state/layout.ts";
 import { rememberRepositoryId } from "../state/repository-id.ts";
-import { FolderStore } from "../stores/folder.ts";
 import type { Store } from "../stores/store.ts";
 import { type FoundRestore, judgePlan, type RestoreOptions, restoreTo } from "./restore.ts";
 import { readTrust } from "./signers.ts";
@@ -84,15 +83,26 @@ export type Footing =
   | { readonly status: "ready"; readonly primary: string }
   /** It is not: a disk that is not mounted, or it stayed with the old machine. Nothing is begun in its place unasked. */
   | { readonly status: "primary_absent"; readonly primary: string }
+  /** The settings that came back cannot be read; the error says where. */
+  | { readonly status: "settings_invalid"; readonly message: string }
   /** Points of another repository are there. */
   | { readonly status: "primary_foreign"; readonly primary: string; readonly owner: string };
 
 /** Reads only. `app`: of the recovered repository. */
 export async function readFooting(app: App, identity: StoreIdentity): Promise<Footing> {
-  const [primary] = folderStores(app);
+  const primary = findPrimary(app);
   if (primary === undefined) return { status: "no_settings" };
-  const found = await findIdentity(new FolderStore(primary.name, primary.path));
-  if (found === undefined) return { status: "primary_absent", primary: primary.path };
-  if (found.repository !== identity.repository) return { status: "primary_foreign", primary: primary.path, owner: found.name };
-  return { status: "ready", primary: primary.path };
+  const found = await findIdentity(primary);
+  if (found === undefined) return { status: "primary_absent", primary: primary.url };
+  if (found.repository !== identity.repository) return { status: "primary_foreign", primary: primary.url, owner: found.name };
+  return { status: "ready", primary: primary.url };
+}
+
+function findPrimary(app: App): Store | undefined {
+  try {
+    return primaryStore(app);
+  } catch (error) {
+    if (error instanceof BackupError && error.code === "not_protected") return undefined;
+    throw error;
+  }
 }

@@ -41,7 +41,7 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
   output.line(`  settings ${app.configFile.path} (not committed)`);
   const lost = await findLostPrimary(app, plan);
   if (lost !== undefined)
-    output.warn(`there is no store at ${lost} any more, or not yet: a new one is begun there. If its disk is not mounted, stop here`);
+    output.warn(`there is no store at ${lost}: a new one is begun there, without its points. Mount its disk, if it has one, and the old one goes on`);
   if (options.yes !== true) await askToGoOn();
   const result = await protect(app, wish, { signal, onStep: (step) => output.progress(`${step} …`) });
   if (result.key !== undefined) reportKey(result.key, output);

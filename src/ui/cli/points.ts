@@ -1,9 +1,9 @@
-import { openApp } from "../../app.ts";
 import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
 import type { PointSignature } from "../../keys/signers.ts";
 import { parseMoment } from "../../restore/resolve.ts";
+import { openToRead } from "../../tasks/git-choice.ts";
 import { readPoint, readPoints } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
 import { environmentWith, type IdentityOption } from "./identity.ts";
@@ -19,7 +19,7 @@ export async function points(
   if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
   }
-  const app = await openApp(cwd, environmentWith(options, cwd));
+  const app = await openToRead(cwd, environmentWith(options, cwd));
   const { points: all, damaged, store, judge, newSigners } = await readPoints(app, options.store);
   tellNewSigners(newSigners, store.name, output);
   const since = options.since === undefined ? undefined : await parseMoment(options.since);
@@ -59,7 +59,7 @@ export async function show(
   options: IdentityOption & { readonly files?: boolean; readonly store?: string },
   prefix = "",
 ): Promise<number> {
-  const app = await openApp(cwd, environmentWith(options, cwd));
+  const app = await openToRead(cwd, environmentWith(options, cwd));
   const { point, contents, chain, signature, newSigners } = await readPoint(app, prefix, options.store, signal);
   tellNewSigners(newSigners, options.store ?? "primary", output);
   output.line(`Point ${point.id}`);

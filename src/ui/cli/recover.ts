@@ -54,18 +54,30 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
     output.json(document);
     return code;
   }
-  const app = await openToRestore(result.target, choice, environment);
-  tellNewSigners(takeSigners(app, found.plan.chain, `recovered from ${found.store.name}`), url, output);
-  const footing = await readFooting(app, identity);
-  const isReady = footing.status === "ready" || options.primary !== undefined;
-  if (!isProtecting || !isReady) {
+  const app = await openToRestore(result.target, choice, environment).catch(asInvalid);
+  if (!("status" in app)) tellNewSigners(takeSigners(app, found.plan.chain, `recovered from ${found.store.name}`), url, output);
+  const footing: Footing = "status" in app ? app : await readFooting(app, identity);
+  const isReady = footing.status === "ready" || (footing.status !== "settings_invalid" && options.primary !== undefined);
+  if ("status" in app || !isProtecting || !isReady) {
     for (const line of nextSteps(footing, result.target, url)) output.line(line);
     output.json({ ...document, footing, protected: null });
     return isProtecting ? exitCodes.partial : exitCodes.done;
   }
-  const made = await goOn(app, options, context);
+  const made = await goOn(app, { ...options, ...placed(options.primary, cwd) }, context);
   output.json({ ...document, footing, protected: made });
   return exitCodes.done;
+}
+
+/** The repository is back, whatever its settings are. */
+function asInvalid(error: unknown): Extract<Footing, { status: "settings_invalid" }> {
+  if (error instanceof BackupError && error.code === "config_invalid") return { status: "settings_invalid", message: error.message };
+  throw error;
+}
+
+/** A path that is typed here means a place from here; in backup.yaml it would count from the repository. */
+function placed(primary: string | undefined, cwd: string): { primary?: string } {
+  if (primary === undefined) return {};
+  return { primary: /^~(?:\/|$)/.test(primary) || isAbsolute(primary) ? primary : join(cwd, primary) };
 }
 
 /** Hooks, settings and a first point, restored once to prove it. Throws `mismatch` where that differs. */
@@ -93,6 +105,12 @@ function nextSteps(footing: Footing, target: string, url: string): string[] {
       return [`The settings came back, and their primary store is here: ${footing.primary}`, unprotected, `  ${there} && holdfast init --yes`];
     case "no_settings":
       return ["The point holds no settings that name a store.", unprotected, `  ${there} && holdfast init --yes --store FOLDER`];
+    case "settings_invalid":
+      return [
+        `The settings that came back cannot be read: ${footing.message}`,
+        unprotected,
+        `  mend the file, then: ${there} && holdfast init --yes`,
+      ];
     case "primary_absent":
       return [
         `The settings came back. Their primary store is not on this machine: ${footing.primary}`,

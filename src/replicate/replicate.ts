@@ -8,6 +8,7 @@ import { dayOf, type PointId } from "../core/ids.ts";
 import { type Manifest, manifestKey, parseManifest, writeManifest } from "../core/manifest.ts";
 import { isManifestKey, readCatalogue } from "../points/catalogue.ts";
 import { findIdentity, type StoreIdentity, writeIdentity } from "../points/identity.ts";
+import { copyMarks } from "../points/marks.ts";
 import { copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
@@ -116,6 +117,7 @@ async function send(copy: Store, request: ReplicateRequest, state: CopyState, pr
     }
     onEvent?.({ store: copy.name, done: sent.length, total: missing.length });
   }
+  await copyMarks(primary, copy, options);
   await copy.flush(options);
   await checkSent(copy, sent, options);
   progress.sent = sent.length;

@@ -41,6 +41,8 @@ export interface StateLayout {
   readonly swept: string;
   /** Touched when the catalogue for people was written. */
   readonly catalogued: string;
+  /** A file per store: when it was last pruned. */
+  readonly prunes: string;
   /** A file per other store: what is known of that copy. */
   readonly copies: string;
 }
@@ -72,6 +74,7 @@ export function stateLayout(stateDir: string): StateLayout {
     repositoryId: at("repository"),
     swept: at("swept"),
     catalogued: at("catalogued"),
+    prunes: at("prunes"),
     copies: at("copies"),
   };
 }

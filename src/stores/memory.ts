@@ -1,7 +1,7 @@
 /** A store in memory, for tests. Stores that are given the same map are one place. */
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
-import { type CallOptions, type Range, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
+import { bytesSource, type CallOptions, type Range, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly name: string;
@@ -61,6 +61,12 @@ export class MemoryStore implements Store {
   }
 
   async flush(): Promise<void> {}
+
+  async copy(from: string, to: string, options: CallOptions = {}): Promise<void> {
+    const bytes = this.#files.get(from);
+    if (bytes === undefined) throw new BackupError("store_failed", `there is no ${from} to copy`);
+    await this.put(to, bytesSource(bytes), options);
+  }
 }
 
 async function* stream(bytes: Buffer, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {

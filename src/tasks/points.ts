@@ -29,13 +29,23 @@ export interface PointView {
   readonly contents: Contents;
 }
 
-/** The point that a prefix or `latest` means, with what is in it. Throws `unknown_point`, `ambiguous`. */
-export async function readPoint(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<PointView> {
+/** The point that a prefix or `latest` means. Throws `unknown_point`, `ambiguous`. */
+export async function readPoint(
+  app: App,
+  prefix: string,
+  nameOrUrl?: string,
+): Promise<CatalogueResult & { readonly point: Manifest; readonly store: Store }> {
   const { points, damaged, store } = await readPoints(app, nameOrUrl);
   const point = findPoint(prefix, points);
   if (point === undefined) throwIfDamaged(prefix, damaged);
   if (point === undefined)
     throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
+  return { point, points, damaged, store };
+}
+
+/** The same, with what is in it. */
+export async function viewPoint(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<PointView> {
+  const { point, points, store } = await readPoint(app, prefix, nameOrUrl);
   const chain = chainOf(point, points);
   return { point, chain, contents: await readContents(store, chain, { signal }) };
 }

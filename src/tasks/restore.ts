@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { App } from "../app.ts";
+import { sortPoints } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
+import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { DamagedPoint } from "../points/catalogue.ts";
 import { executeInPlace, type InPlacePlan, makeStaging, planInPlace } from "../restore/in-place.ts";
@@ -32,9 +34,34 @@ export interface FoundRestore extends Resolved {
 export async function findRestore(app: App, wish: RestoreWish, signal: AbortSignal): Promise<FoundRestore> {
   const { points, damaged, store } = await readPoints(app, wish.from);
   const { what } = wish;
-  if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) throwIfDamaged(what, damaged);
+  if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) {
+    throwIfDamaged(what, damaged);
+    const pruned = await findPruned(what, store, points, signal);
+    if (pruned !== undefined) {
+      const resolved = await resolve({ ...wish, ...pruned, commonDir: app.repository.commonDir, signal });
+      const explanation = `${resolved.explanation}, which was pruned: holdfast undelete ${resolved.plan.point.id} brings it back into the store`;
+      return { ...resolved, explanation, store: pruned.store, points, damaged };
+    }
+  }
   const resolved = await resolve({ ...wish, store, catalogue: points, commonDir: app.repository.commonDir, signal });
   return { ...resolved, store, points, damaged };
+}
+
+/** A store and a catalogue in which a pruned point stands where it was; undefined where `what` is none. */
+async function findPruned(
+  what: string,
+  store: Store,
+  points: readonly Manifest[],
+  signal: AbortSignal,
+): Promise<{ readonly what: PointId; readonly store: Store; readonly catalogue: readonly Manifest[] } | undefined> {
+  if (!/^\d{8}T[0-9TZa-f-]*$/.test(what)) return undefined;
+  const { findTrashed, readTrash, withTrashed } = await import("../points/trash.ts");
+  const living = new Set(points.map(({ id }) => id));
+  const trash = (await readTrash(store, { signal })).filter(({ manifest }) => !living.has(manifest.id));
+  const found = findTrashed(what, trash);
+  if (found === undefined) return undefined;
+  const catalogue = sortPoints([...points, ...trash.map(({ manifest }) => manifest)]);
+  return { what: found.manifest.id, store: withTrashed(store, trash), catalogue };
 }
 
 /** A new folder for a restore that was given none. */

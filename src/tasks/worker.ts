@@ -3,7 +3,7 @@ import { type App, now, openApp } from "../app.ts";
 import { describeError } from "../core/errors.ts";
 import { stateDirOf } from "../state/layout.ts";
 import { makePointNow } from "./point.ts";
-import { syncCopies, syncMirrors } from "./sync.ts";
+import { type SyncOptions, syncCopies, syncMirrors } from "./sync.ts";
 
 /** What a hook starts: points for the marks, copies and mirrors beside them, until nothing is left to do. */
 export async function runHookWorker(commonDir: string, signal: AbortSignal): Promise<void> {
@@ -24,7 +24,7 @@ export async function runHookWorker(commonDir: string, signal: AbortSignal): Pro
     },
     startReplication: (replicationSignal) => {
       // Each on its own: a mirror that hangs does not keep a copy from its next round.
-      const parts = [syncCopies, syncMirrors].map(
+      const parts = [copyAndPrune, syncMirrors].map(
         (part) =>
           new Repeated(async () => {
             const fresh = { ...(await openApp(commonDir)), log: app.log };
@@ -41,6 +41,14 @@ export async function runHookWorker(commonDir: string, signal: AbortSignal): Pro
     log: app.log,
     signal,
   });
+}
+
+/** The primary is pruned first: what goes there need not be copied. Pruning never fails what it stands beside. */
+async function copyAndPrune(app: App, options: SyncOptions & { readonly signal: AbortSignal }): Promise<void> {
+  const { pruneWhenDue } = await import("./prune.ts");
+  await pruneWhenDue(app, "primary", options.signal);
+  await syncCopies(app, options);
+  await pruneWhenDue(app, "copies", options.signal);
 }
 
 /** One hook of ours still fired; those that a hook manager has overwritten would be silent for ever. */

@@ -9,7 +9,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { bytesSource, readAll, type Source, type Store, type StoreEntry } from "../../src/stores/store.ts";
+import { bytesSource, copyKey, readAll, type Source, type Store, type StoreEntry } from "../../src/stores/store.ts";
 import { tempDir } from "./repo.ts";
 
 export interface OpenedStore extends AsyncDisposable {
@@ -164,6 +164,29 @@ export function storeContract(
       expect((await readAll(later, "20261121/a"))?.equals(fresh)).toBe(true);
       expect((await readAll(later, "RECOVERY.md"))?.toString()).toBe("second");
       expect(await listed(later, "")).toHaveLength(2);
+    });
+
+    test("a copied key has the bytes of the other, and stays when that one goes; it is never put over others", async () => {
+      await using opened = await open();
+      const { store } = opened;
+      const bytes = randomBytes(2 * edge + 7);
+      await store.put("20261121/a.tar.zst", bytesSource(bytes));
+      await store.put("20261121/small", bytesSource("small"));
+      await store.flush();
+      const later = await opened.reopen();
+      await copyKey(later, "20261121/a.tar.zst", "trash/20261128/a.tar.zst");
+      await copyKey(later, "20261121/a.tar.zst", "trash/20261128/a.tar.zst");
+      await expect(copyKey(later, "20261121/small", "trash/20261128/a.tar.zst")).rejects.toMatchObject({ code: "store_failed" });
+      await expect(copyKey(later, "20261121/none", "trash/20261128/none")).rejects.toMatchObject({ code: "store_failed" });
+      await later.delete("20261121/a.tar.zst");
+      expect(await later.stat("20261121/a.tar.zst")).toBeUndefined();
+      await later.flush();
+      const last = await opened.reopen();
+      expect((await readAll(last, "trash/20261128/a.tar.zst"))?.equals(bytes)).toBe(true);
+      expect(await listed(last, "")).toEqual([
+        { key: "20261121/small", size: 5 },
+        { key: "trash/20261128/a.tar.zst", size: bytes.length },
+      ]);
     });
 
     test("the folders at the top are named, each once", async () => {

@@ -4,6 +4,7 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, type PointKind, storedSize } from "../../core/manifest.ts";
 import { thousands } from "../../core/words.ts";
 import { makePointNow, planPoint } from "../../tasks/point.ts";
+import { pruneWhenDue } from "../../tasks/prune.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
 import { bytes, count, path } from "./words.ts";
@@ -49,6 +50,7 @@ export async function backup({ cwd, output, signal }: CommandContext, options: B
   output.line(describePoint(manifest));
   if (left.length > 0) output.line(`Left out: ${count(left.length, "path")} (holdfast status --files explains each).`);
   reportProblems(problems, output);
+  await pruneWhenDue(app, "primary", signal);
   output.json({ point: manifest, problems, left });
   return problems.length === 0 ? exitCodes.done : exitCodes.partial;
 }

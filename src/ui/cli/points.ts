@@ -3,15 +3,17 @@ import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
 import { parseMoment } from "../../restore/resolve.ts";
-import { readPoint, readPoints } from "../../tasks/points.ts";
+import { readPoints, viewPoint } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
 import { age, bytes, count, localTime, path, table } from "./words.ts";
 
 export async function points(
-  { cwd, output }: CommandContext,
-  options: { readonly kind?: string; readonly since?: string; readonly store?: string },
+  context: CommandContext,
+  options: { readonly kind?: string; readonly since?: string; readonly store?: string; readonly deleted?: boolean },
 ): Promise<number> {
+  const { cwd, output } = context;
+  if (options.deleted === true) return (await import("./prune.ts")).deletedPoints(context, options.store);
   const kind = options.kind?.replace("-", "_");
   if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
@@ -50,7 +52,7 @@ export async function show(
   prefix = "",
 ): Promise<number> {
   const app = await openApp(cwd);
-  const { point, contents, chain } = await readPoint(app, prefix, options.store, signal);
+  const { point, contents, chain } = await viewPoint(app, prefix, options.store, signal);
   output.line(`Point ${point.id}`);
   const rows: string[][] = [
     ["made", `${localTime(new Date(point.createdAt))} (${age(new Date(point.createdAt), new Date())}) on ${point.machine} by ${point.tool}`],

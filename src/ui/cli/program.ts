@@ -53,12 +53,19 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--kind <kind>", "only of this kind")
     .option("--since <time>", "only from this time on")
     .option("--store <name>", "of this store instead of the primary")
+    .option("--deleted", "what was pruned and can still be brought back")
     .action(run(async () => (await import("./points.ts")).points));
 
   add("show <point>", "what is in a point")
     .option("--files", "list its files")
     .option("--store <name>", "of this store instead of the primary")
     .action(run(async () => (await import("./points.ts")).show));
+
+  add("mark <point> <as>", "say that a point is verified, pinned (retention keeps it) or unpinned")
+    .option("--by <name>", "who says it")
+    .option("--note <text>", "in your words")
+    .option("--store <name>", "in this store instead of the primary")
+    .action(run(async () => (await import("./mark.ts")).mark));
 
   restoreOptions(add("restore [what]", "bring back a commit, a moment or a file: into a new folder, or --in-place")).action(
     run(async () => (await import("./restore.ts")).restore),
@@ -80,6 +87,21 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
   add("mirror", "push branches and tags to the mirrors, each in its mode")
     .option("--check", "only read their tips back and compare")
     .action(run(async () => (await import("./sync.ts")).mirror));
+
+  add("prune", "move the points that retention lets go into the trash, and say of each point why it stays")
+    .option("--dry-run", "only say what would be done")
+    .option("--store <name>", "only this store; in a copy also points that the primary never had")
+    .option("--machine <name>", "points that were made on a machine of this name, in place of this one")
+    .option("--force", "also when more than half of the machine's points would go")
+    .action(run(async () => (await import("./prune.ts")).prune));
+
+  add("undelete <point>", "bring a pruned point back, and pin it")
+    .option("--store <name>", "in this store instead of the primary")
+    .action(run(async () => (await import("./prune.ts")).undelete));
+
+  add("catalogue", "write backup_metadata.json, the overview for people and scripts, anew")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./mark.ts")).catalogue));
 
   add("doctor", "look for what is wrong, and mend what can be mended")
     .option("--no-mend", "only look")

@@ -7,7 +7,7 @@ import { storedSize } from "../../core/manifest.ts";
 import type { RestorePlan } from "../../restore/plan.ts";
 import type { RestoreResult } from "../../restore/restore.ts";
 import { makePointNow } from "../../tasks/point.ts";
-import { readPoint } from "../../tasks/points.ts";
+import { viewPoint } from "../../tasks/points.ts";
 import { type FoundRestore, findRestore, prepareInPlace, proveRestore, restoreTo, temporaryTarget } from "../../tasks/restore.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
@@ -127,7 +127,7 @@ function readsOf(plan: RestorePlan): { tarballs: number; bundles: number; size: 
 }
 
 async function listFiles(app: App, found: FoundRestore, options: RestoreOptions, { output, signal }: CommandContext): Promise<number> {
-  const { contents } = await readPoint(app, found.plan.point.id, options.from, signal);
+  const { contents } = await viewPoint(app, found.plan.point.id, options.from, signal);
   const isListed = (entry: string): boolean => {
     const { area } = placeOf(entry);
     return area !== "folder" && (area !== "git" || options.path.length === 0) && found.plan.selects(entry);

@@ -5,6 +5,7 @@ import type { MirrorCheck } from "../../mirror/check.ts";
 import type { MirrorOutcome } from "../../mirror/outcome.ts";
 import type { CopyOutcome } from "../../replicate/replicate.ts";
 import { findLockOwner } from "../../state/lock.ts";
+import { pruneWhenDue } from "../../tasks/prune.ts";
 import { checkMirrorsNow, syncAll, syncMirrors } from "../../tasks/sync.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
@@ -22,6 +23,7 @@ export async function sync({ cwd, output, signal }: CommandContext, options: { r
   });
   if (copies.length + mirrors.length === 0)
     output.line("There is no other store and no mirror: nothing to bring up to date. holdfast store add NAME URL adds one.");
+  if (copies.length > 0) await pruneWhenDue(app, "copies", signal);
   for (const copy of copies) reportCopy(copy, output);
   for (const mirror of mirrors) reportMirror(mirror, output);
   output.json({ copies, mirrors });

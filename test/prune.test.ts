@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import * as z from "zod";
 import { metadataSchema } from "../src/points/metadata.ts";
 import { tempDir } from "./support/repo.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
@@ -177,5 +178,18 @@ describe("marks and the catalogue", () => {
     expect(Date.parse(first?.expires ?? "") - Date.parse(first?.created ?? "")).toBe(3 * 86_400_000);
     expect(manual.filter(({ folder }) => folder.startsWith("trash/"))).toMatchObject([{ status: "expired" }]);
     expect(existsSync(join(work.store, manual[0]?.folder ?? "", `${manual[0]?.id}.json`))).toBe(true);
+
+    // The published schemas take the real files, and nothing that is not one.
+    const check = (name: string, file: string, change: (document: Record<string, unknown>) => void = () => undefined): boolean => {
+      const schema = readFileSync(new URL(`../docs/schemas/${name}.schema.json`, import.meta.url), "utf8");
+      const document = JSON.parse(readFileSync(join(work.store, file), "utf8")) as Record<string, unknown>;
+      change(document);
+      return z.fromJSONSchema(JSON.parse(schema)).safeParse(document).success;
+    };
+    const manifest = `${withWal.slice(0, 8)}/${withWal}.json`;
+    expect(check("manifest", manifest)).toBe(true);
+    expect(check("manifest", manifest, (document) => Object.assign(document, { id: "yesterday" }))).toBe(false);
+    expect(check("backup_metadata", "backup_metadata.json")).toBe(true);
+    expect(check("backup_metadata", "backup_metadata.json", (document) => Object.assign(document, { manual: {} }))).toBe(false);
   });
 });

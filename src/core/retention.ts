@@ -111,7 +111,7 @@ export function expiryOf({ createdAt, retention }: Pick<RetentionPoint, "created
 }
 
 /** "48 hours", "30 days". */
-export function describeSpan(ms: number): string {
+function describeSpan(ms: number): string {
   return ms % dayMs === 0 && ms > 3 * dayMs ? `${ms / dayMs} days` : `${ms / hourMs} hours`;
 }
 

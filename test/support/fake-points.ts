@@ -4,7 +4,7 @@ import type { PointId } from "../../src/core/ids.ts";
 import { type Manifest, manifestKey, writeManifest } from "../../src/core/manifest.ts";
 import { bytesSource, type Store } from "../../src/stores/store.ts";
 
-export const fakeIdentity = {
+const fakeIdentity = {
   format: 1,
   repository: "11111111-2222-4333-8444-555555555555",
   name: "test",

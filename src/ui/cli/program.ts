@@ -61,6 +61,14 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--store <name>", "of this store instead of the primary")
     .action(run(async () => (await import("./points.ts")).show));
 
+  add("find <glob>", "in which points a file is, and which versions of it")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./find.ts")).find));
+
+  add("diff <point> [other]", "what differs between two points, or a point and the worktree")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./diff.ts")).diff));
+
   add("mark <point> <as>", "say that a point is verified, pinned (retention keeps it) or unpinned")
     .option("--by <name>", "who says it")
     .option("--note <text>", "in your words")

@@ -25,6 +25,8 @@ export interface StatusFacts {
   readonly mirrors: readonly MirrorFacts[];
   /** Others' rewrites of remotes that nobody has acknowledged, newest first. */
   readonly rewrites: readonly Rewrite[];
+  /** Stores that take no deletions: retention does nothing there. */
+  readonly refusals: readonly { readonly store: string; readonly message: string }[];
 }
 
 export interface CopyFacts {
@@ -124,7 +126,33 @@ export function assess(facts: StatusFacts): Assessment {
   return { protection, findings, notices: noticesOf(facts), copies: { whole, elsewhere } };
 }
 
-function noticesOf({ rewrites: [newest, ...older] }: StatusFacts): Remark[] {
+function noticesOf(facts: StatusFacts): Remark[] {
+  return [...rewriteNotices(facts), ...futureNotices(facts), ...refusalNotices(facts)];
+}
+
+/** A clock may differ a little from machine to machine. */
+const skewMs = 10 * 60_000;
+
+/** Retention leaves them alone, and they pass for the newest. */
+function futureNotices({ points = [], now }: StatusFacts): Remark[] {
+  const future = points.filter(({ createdAt }) => Date.parse(createdAt) - now.getTime() > skewMs);
+  if (future.length === 0) return [];
+  return [
+    {
+      what: `${future.length} of the points ${future.length === 1 ? "is" : "are"} dated in the future, up to ${future.at(-1)?.createdAt}: is the clock right?`,
+      hint: "set the clock; retention leaves them alone until it has reached them",
+    },
+  ];
+}
+
+function refusalNotices({ refusals }: StatusFacts): Remark[] {
+  return refusals.map(({ store, message }) => ({
+    what: `the store ${store} takes no deletions, and keeps everything: ${message}`,
+    hint: "if it should: give this machine the right to delete there, then holdfast prune",
+  }));
+}
+
+function rewriteNotices({ rewrites: [newest, ...older] }: StatusFacts): Remark[] {
   if (newest === undefined) return [];
   const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
   const hint = "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge";

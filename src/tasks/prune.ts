@@ -44,7 +44,7 @@ export interface StorePrune {
   readonly hint?: string;
 }
 
-/** One outcome a store. Throws only where the primary itself fails, `consent_missing`, or the store that was asked for is not known. */
+/** One outcome a store. Throws only what the primary does, or the store that was asked for: also `consent_missing`. */
 export async function pruneNow(app: App, wish: PruneWish): Promise<StorePrune[]> {
   const primary = primaryStore(app);
   if (wish.store !== undefined && wish.store !== primary.name) {
@@ -62,7 +62,7 @@ async function pruneCopy(app: App, open: () => Promise<Store>, name: string, wis
   try {
     return await pruneStore(app, await open(), wish, false);
   } catch (error) {
-    if (wish.signal.aborted || !(error instanceof BackupError) || error.code === "consent_missing") throw error;
+    if (wish.signal.aborted || !(error instanceof BackupError)) throw error;
     return { ...nothing, store: name, status: "failed", message: error.message, hint: error.hint };
   }
 }
@@ -76,6 +76,7 @@ async function pruneStore(app: App, store: Store, wish: PruneWish, judgesOthers:
   await using _lock = await lockOf(app, store, "pruning", wish.signal);
   const result = await prune({ ...request, beyondHalf: wish.force ? "remove" : "refuse" });
   await after(app, store, result);
+  noteOutcome(app, store.name, { refusal: result.message ?? null });
   const { isCut: _, ...outcome } = result;
   return { store: store.name, ...outcome };
 }
@@ -155,6 +156,14 @@ function copiesOf(app: App): { readonly name: string; readonly open: () => Promi
 const everyMs = 24 * 60 * 60 * 1000;
 /** A point that is made meanwhile waits for no longer than this. */
 const longestMs = 5_000;
+
+/** Stores that keep everything, because they take no deletions, as the last run saw it. */
+export function readRefusals(app: App): { readonly store: string; readonly message: string }[] {
+  return app.config.stores.flatMap(({ name }) => {
+    const refusal = readOutcome(app, name)?.refusal ?? null;
+    return refusal === null ? [] : [{ store: name, message: refusal }];
+  });
+}
 
 interface Outcome {
   readonly at: string;

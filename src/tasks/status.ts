@@ -16,6 +16,7 @@ import { acknowledgeRewrites, readRewrites } from "../state/rewrites.ts";
 import { readRunLog } from "../state/run-log.ts";
 import { type Assessment, assess, type CopyFacts, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
 import { type PointPlan, planPoint } from "./point.ts";
+import { readRefusals } from "./prune.ts";
 
 export interface Status extends StatusFacts {
   readonly assessment: Assessment;
@@ -44,6 +45,7 @@ export async function readStatus(app: App): Promise<Status> {
     copies: readCopies(app),
     mirrors,
     rewrites: readAlarming(app),
+    refusals: readRefusals(app),
   };
   return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
 }

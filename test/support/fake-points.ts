@@ -68,6 +68,7 @@ export function keysOfPoint(files: ReadonlyMap<string, Buffer>, id: PointId): st
   return [...files.keys()].filter((key) => key.includes(`/${id}.`) && !key.startsWith("marks/")).sort();
 }
 
-function contentOf(name: string): string {
-  return `content of ${name}`;
+/** Larger than a manifest: branch stores tell files apart by that. */
+export function contentOf(name: string): string {
+  return `content of ${name}\n`.repeat(60);
 }

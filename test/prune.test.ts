@@ -1,10 +1,20 @@
 /** Retention through the built program: prune, the trash, undelete, copies, and what a capture builds on. */
+import { spawn } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import * as z from "zod";
+import { readCatalogue } from "../src/points/catalogue.ts";
 import { metadataSchema } from "../src/points/metadata.ts";
+import { readTrash, type TrashedPoint } from "../src/points/trash.ts";
+import { stateLayout } from "../src/state/layout.ts";
+import { FolderStore } from "../src/stores/folder.ts";
+import { programs } from "./support/cli.ts";
+import { fakeManifest, putFakePoints } from "./support/fake-points.ts";
+import { seededRandom } from "./support/random.ts";
 import { tempDir } from "./support/repo.ts";
+import { until } from "./support/until.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
 
 const lastTwo = "retention: {keep_last: 2, keep_within: 0, keep_daily: 0, keep_weekly: 0, keep_monthly: 0}\n";
@@ -133,6 +143,68 @@ describe("holdfast prune", () => {
     expect((await idsIn(work, "--store", "disk")).length).toBeLessThanOrEqual(4);
   });
 });
+
+test("happens by itself after a hook's point, the primary before its copies", async () => {
+  using work = await workspace({ init: [] });
+  const copy = join(work.path, "copy");
+  await work.json(["store", "add", "disk", copy]);
+  await fullPoints(work, 4);
+  const prunes = join(work.repo.path, ".git/holdfast/prunes");
+  rmSync(prunes, { recursive: true, force: true });
+  configure(work, lastTwo);
+  work.repo.write("a.txt", "two\n");
+  work.repo.git("commit", "-q", "-a", "-m", "by a hook");
+  await until("both stores are pruned", () => ["local.json", "disk.json"].every((name) => existsSync(join(prunes, name))));
+  const { lease, workerLock } = stateLayout(join(work.repo.path, ".git/holdfast"));
+  await until("the worker has ended", () => !existsSync(lease) && !existsSync(workerLock));
+  // Of six points at most half go by themselves.
+  const standing = (await work.points()).map(({ id }) => id);
+  expect(standing).toHaveLength(3);
+  expect((await readCatalogue(new FolderStore("disk", copy))).points.map(({ id }) => id)).toEqual(standing);
+});
+
+test("killed at any instant it leaves every point whole in its folder or in the trash, and the next run ends it", async () => {
+  using work = await workspace();
+  configure(work, lastTwo.replace("keep_last: 2", "keep_last: 1"));
+  const random = seededRandom(7);
+  const store = new FolderStore("local", work.store);
+  const manifests = Array.from({ length: 60 }, (_, at) => fakeManifest(new Date(Date.UTC(2026, 0, 1, at)), at, { machine: hostname() }));
+  await putFakePoints(store, manifests);
+  let killed = 0;
+  for (let round = 0; round < 12; round += 1) {
+    if (await killPrune(work, 250 + random() * 500)) killed += 1;
+    const { points, damaged } = await readCatalogue(store);
+    expect(damaged.map(({ key }) => key)).toEqual([]);
+    const trash = await readTrash(store);
+    const inTrash = await wholeInTrash(store, trash);
+    for (const { id } of manifests) expect(points.some((point) => point.id === id) || inTrash.has(id), `round ${round}, point ${id}`).toBe(true);
+  }
+  expect(killed).toBeGreaterThan(0);
+  await work.json(["prune", "--force"]);
+  expect((await readCatalogue(store)).points.filter(({ id }) => manifests.some((manifest) => manifest.id === id))).toEqual([]);
+  expect(await readTrash(store)).toHaveLength(60);
+  expect(readdirSync(work.store, { recursive: true, encoding: "utf8" }).filter((path) => /^2026010/.test(path) && path.includes("."))).toEqual([]);
+});
+
+/** True when it was killed before it ended. */
+async function killPrune(work: Workspace, afterMs: number): Promise<boolean> {
+  const child = spawn(process.execPath, [programs.holdfast, "prune", "--force"], { cwd: work.repo.path, stdio: "ignore" });
+  const ended = new Promise<boolean>((resolve) => child.once("close", (_, signal) => resolve(signal !== null)));
+  const timer = setTimeout(() => child.kill("SIGKILL"), afterMs);
+  const isKilled = await ended;
+  clearTimeout(timer);
+  return isKilled;
+}
+
+/** The points of the trash that are whole there. */
+async function wholeInTrash(store: FolderStore, trash: readonly TrashedPoint[]): Promise<Set<string>> {
+  const whole = new Set<string>();
+  for (const { manifest, folder } of trash) {
+    const sizes = await Promise.all(manifest.artifacts.map(async ({ name }) => (await store.stat(`${folder}/${name}`))?.size));
+    if (manifest.artifacts.every(({ size }, at) => sizes[at] === size)) whole.add(manifest.id);
+  }
+  return whole;
+}
 
 describe("marks and the catalogue", () => {
   test("a point that is marked verified says so everywhere, and the copies know it", async () => {

@@ -48,17 +48,27 @@ export async function findVersions(
     options.onProgress?.(Math.min(at + parallel, points.length), points.length);
   }
   const states = new States(points, changes);
-  const found = new Map<string, FoundVersion>();
+  // Points that did not change a file share its entry: it is counted by that, and named once.
+  const sightings = new Map<FileEntry, { readonly first: PointId; last: PointId; points: number }>();
   const unread: PointId[] = [];
   for (const point of points) {
     const state = states.of(point);
     if (state === undefined) unread.push(point.id);
     for (const entry of state?.values() ?? []) {
-      const version = versionOf(entry, point.id);
-      const key = JSON.stringify([version.worktree, version.path, version.kind, version.sha256, version.target]);
-      const known = found.get(key);
-      found.set(key, known === undefined ? version : { ...known, last: point.id, points: known.points + 1 });
+      const known = sightings.get(entry);
+      if (known === undefined) sightings.set(entry, { first: point.id, last: point.id, points: 1 });
+      else {
+        known.last = point.id;
+        known.points += 1;
+      }
     }
+  }
+  const found = new Map<string, FoundVersion>();
+  for (const [entry, seen] of sightings) {
+    const version = { ...versionOf(entry), ...seen };
+    const key = JSON.stringify([version.worktree, version.path, version.kind, version.sha256, version.target]);
+    const known = found.get(key);
+    found.set(key, known === undefined ? version : { ...known, last: max(known.last, seen.last), points: known.points + seen.points });
   }
   const versions = [...found.values()].sort((a, b) => compare(a.worktree, b.worktree) || compare(a.path, b.path) || compare(a.first, b.first));
   return { versions, unread };
@@ -120,7 +130,7 @@ function apply(below: State, records: readonly ContentsRecord[] | undefined): St
   return state;
 }
 
-function versionOf(entry: FileEntry, id: PointId): FoundVersion {
+function versionOf(entry: FileEntry): Omit<FoundVersion, "first" | "last" | "points"> {
   const { worktree, area, path } = placeOf(entry.path);
   return {
     path,
@@ -130,10 +140,11 @@ function versionOf(entry: FileEntry, id: PointId): FoundVersion {
     size: entry.size ?? null,
     sha256: entry.sha256 ?? null,
     target: entry.target ?? null,
-    first: id,
-    last: id,
-    points: 1,
   };
+}
+
+function max(a: PointId, b: PointId): PointId {
+  return a > b ? a : b;
 }
 
 function compare(a: string, b: string): number {

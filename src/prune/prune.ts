@@ -60,7 +60,6 @@ export async function readPrunePlan({ store, policy, now, ...facts }: PruneReque
  */
 export async function prune(request: PruneRequest): Promise<PruneResult> {
   const { store, now, machine, beyondHalf, onEvent, longestMs = Number.POSITIVE_INFINITY } = request;
-  const startedAt = performance.now();
   const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
   const plan = await readPrunePlan(request);
   const expired = await readExpired(store, request, options);
@@ -76,6 +75,7 @@ export async function prune(request: PruneRequest): Promise<PruneResult> {
   await mendTrash(store, living, machine, options);
   await recordPruned(store, removals, { machine, now }, options);
   const removed: PointId[] = [];
+  const startedAt = performance.now();
   for (const point of removals) {
     if (performance.now() - startedAt > longestMs) break;
     await moveToTrash(store, point, now, options);

@@ -39,7 +39,11 @@ export async function readPoint(
   const point = findPoint(prefix, points);
   if (point === undefined) throwIfDamaged(prefix, damaged);
   if (point === undefined)
-    throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
+    throw points.length === 0
+      ? new BackupError("no_points", `there is no point ${prefix} in the store ${store.name}`)
+      : new BackupError("unknown_point", `there is no point ${prefix} in the store ${store.name}`, {
+          hint: "holdfast points; what was pruned: holdfast points --deleted",
+        });
   return { point, points, damaged, store };
 }
 

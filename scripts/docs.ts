@@ -1,11 +1,14 @@
 /**
- * The parts of docs/cli.md that are made from the program: each command's help and the table of errors.
+ * The documents that are made from the program: in docs/cli.md each command's help and the table of errors, and docs/schemas/.
  * `node scripts/build.mjs && node scripts/docs.ts` writes them anew; test/docs.test.ts fails when they are old.
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import * as z from "zod";
 import { errorKinds } from "../src/core/errors.ts";
+import { manifestSchema } from "../src/core/manifest.ts";
+import { metadataSchema } from "../src/points/metadata.ts";
 
 export const cliDocs = fileURLToPath(new URL("../docs/cli.md", import.meta.url));
 const program = fileURLToPath(new URL("../dist/bin/holdfast.js", import.meta.url));
@@ -18,6 +21,17 @@ export function renderCliDocs(text: string): string {
 /** The names of all parts that docs/cli.md must have: one for each command of the help, and the errors. */
 export function wantedParts(): string[] {
   return ["help", ...commandNames().map((name) => `help ${name}`), "errors"];
+}
+
+/** The files of docs/schemas with their texts. */
+export function renderSchemas(): ReadonlyMap<string, string> {
+  const schemas = { manifest: manifestSchema, backup_metadata: metadataSchema };
+  return new Map(
+    Object.entries(schemas).map(([name, schema]) => {
+      const file = fileURLToPath(new URL(`../docs/schemas/${name}.schema.json`, import.meta.url));
+      return [file, `${JSON.stringify({ title: `${name} of a Holdfast store`, ...z.toJSONSchema(schema) }, undefined, 2)}\n`];
+    }),
+  );
 }
 
 function make(name: string): string {
@@ -43,4 +57,7 @@ function help(...command: readonly string[]): string {
   return execFileSync(process.execPath, [program, ...command, "--help"], { encoding: "utf8", env: { ...process.env, NO_COLOR: "1" } });
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) writeFileSync(cliDocs, renderCliDocs(readFileSync(cliDocs, "utf8")));
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  writeFileSync(cliDocs, renderCliDocs(readFileSync(cliDocs, "utf8")));
+  for (const [file, text] of renderSchemas()) writeFileSync(file, text);
+}

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { cliDocs, renderCliDocs, wantedParts } from "../scripts/docs.ts";
+import { cliDocs, renderCliDocs, renderSchemas, wantedParts } from "../scripts/docs.ts";
 import { configName } from "../src/core/config.ts";
 import { defaultInclude, generatedTrees, ignoredNever } from "../src/core/policy.ts";
 
@@ -19,6 +19,10 @@ describe("docs/cli.md", () => {
   test("says what the program says (else: node scripts/docs.ts)", () => {
     expect(renderCliDocs(text)).toBe(text);
   });
+});
+
+test("docs/schemas say what the program writes (else: node scripts/docs.ts)", () => {
+  for (const [file, text] of renderSchemas()) expect(readFileSync(file, "utf8")).toBe(text);
 });
 
 describe("docs/configuration.md", () => {

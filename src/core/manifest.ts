@@ -21,7 +21,10 @@ export type PointKind = (typeof pointKinds)[number];
 export const artifactKinds = ["bundle", "idx", "tar.zst", "contents.zst"] as const;
 export type ArtifactKind = (typeof artifactKinds)[number];
 
-const pointId = z.string().refine(isPointId, "not a point id");
+const pointId = z
+  .string()
+  .regex(/^\d{8}T\d{6}Z-[0-9a-f]{6}$/)
+  .refine(isPointId, "not a point id");
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "not a sha256");
 const size = z.int().nonnegative();
 
@@ -37,7 +40,8 @@ const artifactSchema = z.strictObject({
 
 const countsSchema = z.strictObject({ files: size, bytes: size, changed: size, refs: size, left: size, problems: size });
 
-const manifestSchema = z.strictObject({
+/** Its JSON Schema is docs/schemas/manifest.schema.json. */
+export const manifestSchema = z.strictObject({
   format: z.literal(formatVersion),
   id: pointId,
   kind: z.enum(pointKinds),

@@ -235,7 +235,7 @@ describe("properties", () => {
   const keptIds = (points: readonly RetentionPoint[], policy: RetentionPolicy, at = now): Set<PointId> =>
     new Set(planRetention(points, policy, at).flatMap(({ id, isKept }) => (isKept ? [id] : [])));
   const uniqueOf = (points: readonly RetentionPoint[]): RetentionPoint[] => [...new Map(points.map((each) => [each.id, each])).values()];
-  const check = (property: fc.IProperty<any>): void => fc.assert(property, { numRuns: 400 });
+  const check = <Values>(property: fc.IProperty<Values>): void => fc.assert(property, { numRuns: 400 });
 
   test("each point has one verdict with a reason, whatever the order that they come in", () => {
     check(

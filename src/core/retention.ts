@@ -54,6 +54,8 @@ export interface RetentionPoint {
   readonly isPinned?: boolean;
   /** Why the policy has no say about it: another machine's, damaged. It stays, takes no place, and stands for no good point. */
   readonly aside?: string;
+  /** Why it stays, decided elsewhere. It takes no place. */
+  readonly kept?: string;
   /** Why it stays, though it takes its place as any other. */
   readonly needed?: string;
   /** Why it goes, decided elsewhere, unless it is pinned or something needs it. */
@@ -109,7 +111,7 @@ export function expiryOf({ createdAt, retention }: Pick<RetentionPoint, "created
 }
 
 /** "48 hours", "30 days". */
-export function describeSpan(ms: number): string {
+function describeSpan(ms: number): string {
   return ms % dayMs === 0 && ms > 3 * dayMs ? `${ms / dayMs} days` : `${ms / hourMs} hours`;
 }
 
@@ -123,9 +125,10 @@ function newestFirst(points: readonly RetentionPoint[]): RetentionPoint[] {
 type OwnRule = { readonly kind: "aside" | "kept" | "gone"; readonly reason: string } | { readonly kind: "ordinary" };
 
 /** What holds for this point alone. One with a rule of its own takes no place of the calendar: others stay for that day. */
-function ownRule({ createdAt, retention, isVerified, isPinned, aside, gone }: RetentionPoint, now: Date): OwnRule {
+function ownRule({ createdAt, retention, isVerified, isPinned, aside, kept, gone }: RetentionPoint, now: Date): OwnRule {
   if (aside !== undefined) return { kind: "aside", reason: aside };
   if (Date.parse(createdAt) > now.getTime()) return { kind: "aside", reason: "dated in the future" };
+  if (kept !== undefined) return { kind: "kept", reason: kept };
   if (isPinned === true) return { kind: "kept", reason: "pinned" };
   if (gone !== undefined) return { kind: "gone", reason: gone };
   if (retention === "policy" || (retention === "until_verified" && isVerified === true)) return { kind: "ordinary" };

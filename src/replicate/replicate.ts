@@ -8,6 +8,7 @@ import { dayOf } from "../core/ids.ts";
 import { type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
 import { findManifest } from "../points/catalogue.ts";
 import { findIdentity, readIdentity, type StoreIdentity } from "../points/identity.ts";
+import { copyMarks } from "../points/marks.ts";
 import { copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
@@ -181,6 +182,7 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
     // Until what it lost is there again nothing is taken on trust.
     ...(hasHoles ? { lookedAt: null } : {}),
   };
+  await copyMarks(primary, copy, options);
   const damage = (await send(round, copy, found.send, found.damage === undefined, options)) ?? found.damage;
   if (damage !== undefined)
     throw new BackupError(damage.code, `cannot be copied: ${damage.message}`, {

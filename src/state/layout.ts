@@ -43,6 +43,8 @@ export interface StateLayout {
   readonly swept: string;
   /** Touched when the catalogue for people was written. */
   readonly catalogued: string;
+  /** A file per store: when it was last pruned. */
+  readonly prunes: string;
   /** A folder: for each other store what is known of that copy, and the lock of whoever sends to it. */
   readonly copies: string;
   /** What drills have proven. */
@@ -89,6 +91,7 @@ export function stateLayout(stateDir: string): StateLayout {
     repositoryId: at("repository"),
     swept: at("swept"),
     catalogued: at("catalogued"),
+    prunes: at("prunes"),
     copies: at("copies"),
     drills: at("drills.ndjson"),
     drillLock: at("drill.lock"),

@@ -38,6 +38,7 @@ const well: StatusFacts = {
   copies: [copy, disk],
   mirrors: [mirror],
   rewrites: [],
+  refusals: [],
 };
 const rewrite = { ref: "refs/remotes/origin/main", old: "a", new: "b", lost: 14, point: "p1", seenAt: "2026-11-21T14:00:00.000Z", isOurs: false };
 
@@ -65,6 +66,24 @@ describe("all is well", () => {
     ["an older point that was partial", { points: [{ ...old, consistent: false } as Manifest, point] }],
   ])("with %s, too", (_, change) => {
     expect(judged(change)).toMatchObject({ protection: "protected", findings: [] });
+  });
+});
+
+describe("it is no risk, and said:", () => {
+  test("points that are dated in the future", () => {
+    const ahead = { ...point, createdAt: "2026-11-22T15:00:00.000Z" } as Manifest;
+    const { protection, notices } = judged({ points: [point, ahead] });
+    expect(protection).toBe("protected");
+    expect(notices).toMatchObject([{ what: "1 of the points is dated in the future, up to 2026-11-22T15:00:00.000Z: is the clock right?" }]);
+    expect(judged({ points: [{ ...point, createdAt: "2026-11-21T15:05:00.000Z" } as Manifest] }).notices).toEqual([]);
+  });
+
+  test("a store that takes no deletions", () => {
+    const { protection, notices } = judged({ refusals: [{ store: "vault", message: "access denied" }] });
+    expect(protection).toBe("protected");
+    expect(notices).toMatchObject([
+      { what: "the store vault takes no deletions, and keeps everything: access denied", hint: expect.stringMatching(/holdfast prune$/) },
+    ]);
   });
 });
 

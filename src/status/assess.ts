@@ -28,6 +28,8 @@ export interface StatusFacts {
   readonly mirrors: readonly MirrorFacts[];
   /** Others' rewrites of remotes that nobody has acknowledged, newest first. */
   readonly rewrites: readonly Rewrite[];
+  /** Stores that take no deletions: retention does nothing there. */
+  readonly refusals: readonly { readonly store: string; readonly message: string }[];
 }
 
 export interface CopyFacts {
@@ -178,14 +180,9 @@ function placesOf({ points, primary, copies, now }: StatusFacts): Place[] {
   return points === undefined || points.length === 0 || primary === null ? places : [primary, ...places];
 }
 
-function noticesOf({ rewrites, copies, points }: StatusFacts, threeTwoOne: ThreeTwoOne): Remark[] {
-  const notices: Remark[] = [];
-  const [newest, ...older] = rewrites;
-  if (newest !== undefined) {
-    const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
-    const hint = "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge";
-    notices.push({ what: `${describeRewrite(newest)}${more}`, hint });
-  }
+function noticesOf(facts: StatusFacts, threeTwoOne: ThreeTwoOne): Remark[] {
+  const { copies, points } = facts;
+  const notices = [...rewriteNotices(facts), ...futureNotices(facts), ...refusalNotices(facts)];
   for (const { name, withheld } of copies) {
     if (withheld?.hasNewest !== true) continue;
     const which = withheld.points === 1 ? "an older point is" : `${withheld.points} older points are`;
@@ -196,4 +193,33 @@ function noticesOf({ rewrites, copies, points }: StatusFacts, threeTwoOne: Three
   if (next !== undefined && points !== undefined && threeTwoOne.copies >= 2)
     notices.push({ what: `not yet 3-2-1: ${describeThreeTwoOne(threeTwoOne)}`, hint: next });
   return notices;
+}
+
+/** A clock may differ a little from machine to machine. */
+const skewMs = 10 * 60_000;
+
+/** Retention leaves them alone, and they pass for the newest. */
+function futureNotices({ points = [], now }: StatusFacts): Remark[] {
+  const future = points.filter(({ createdAt }) => Date.parse(createdAt) - now.getTime() > skewMs);
+  if (future.length === 0) return [];
+  return [
+    {
+      what: `${future.length} of the points ${future.length === 1 ? "is" : "are"} dated in the future, up to ${future.at(-1)?.createdAt}: is the clock right?`,
+      hint: "set the clock; retention leaves them alone until it has reached them",
+    },
+  ];
+}
+
+function refusalNotices({ refusals }: StatusFacts): Remark[] {
+  return refusals.map(({ store, message }) => ({
+    what: `the store ${store} takes no deletions, and keeps everything: ${message}`,
+    hint: "if it should: give this machine the right to delete there, then holdfast prune",
+  }));
+}
+
+function rewriteNotices({ rewrites: [newest, ...older] }: StatusFacts): Remark[] {
+  if (newest === undefined) return [];
+  const more = older.length === 0 ? "" : ` (and ${older.length} more)`;
+  const hint = "restore-from-git --lost brings it back; when you have seen it: holdfast status --acknowledge";
+  return [{ what: `${describeRewrite(newest)}${more}`, hint }];
 }

@@ -21,9 +21,11 @@ export function indexInfo(files: BranchFiles, changes: Changes, early: readonly 
   return [...gone, ...come].join("");
 }
 
-/** Bytes that a commit of these changes leaves to the history alone. */
+/** Bytes that a commit of these changes leaves to the history alone. A blob that only gets another name stays. */
 export function goneBytes(files: BranchFiles, changes: Changes): number {
-  return [...changes.keys()].reduce((sum, key) => sum + (files.get(key)?.size ?? 0), 0);
+  const come = new Set([...changes.values()].flatMap((file) => file?.parts.map(({ oid }) => oid) ?? []));
+  const gone = [...changes.keys()].flatMap((key) => files.get(key) ?? []).filter(({ parts }) => parts.some(({ oid }) => !come.has(oid)));
+  return gone.reduce((sum, { size }) => sum + (size ?? 0), 0);
 }
 
 /** For people, and for `garbageTrailer`. */

@@ -10,7 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { type GitResult, git, gitConversation, gitFind, gitText, withoutCredentials } from "../git/run.ts";
 import { commitMessage, garbageTrailer, goneBytes, indexInfo, replacesTrailer, rootMessage } from "./branch-commit.ts";
-import { type BranchFiles, type BranchPart, type Changes, parseBlobs, parseFiles } from "./branch-files.ts";
+import { type BranchFiles, type BranchPart, blobsOf, type Changes, parseBlobs, parseFiles } from "./branch-files.ts";
 import { fillSizes, tellingManifests } from "./branch-sizes.ts";
 
 /** Ref, and its new oid; null deletes. With `from` the ref must stand there (null: must not exist). */
@@ -167,18 +167,20 @@ export class BranchRepository {
     return this.resolve(`${commit}^{tree}`);
   }
 
-  /** The commits of `tip` that `since` lacks, oldest first, each with the blobs that came with it. */
+  /** The commits of `tip` that `since` lacks, oldest first, each with the blobs that came with it and that `since` does not hold. */
   async newBlobs(since: string | null, tip: string): Promise<CommitBlobs[]> {
     const range = since === null ? [tip] : [tip, `^${since}`];
     const call = { cwd: this.gitDir };
     const commits = await this.#run(() => gitText(["rev-list", "--first-parent", "--reverse", ...range, "--"], call));
     const text = await this.#run(() => gitText(["diff-tree", "--stdin", "-r", "--root", "--no-renames"], { ...call, input: commits }));
-    const found: { commit: string; oids: string[] }[] = [];
+    const found: { readonly commit: string; oids: string[] }[] = [];
     for (const line of text.split("\n")) {
       const [, oid, status] = /^:\d+ \d+ [0-9a-f]+ ([0-9a-f]+) ([A-Z])/.exec(line) ?? [];
       if (oid !== undefined && status !== "D") found.at(-1)?.oids.push(oid);
       else if (/^[0-9a-f]{40,64}$/.test(line)) found.push({ commit: line, oids: [] });
     }
+    const there = new Set(blobsOf((await this.filesAt(since)).values()));
+    for (const each of found) each.oids = each.oids.filter((oid) => !there.has(oid));
     const sizes = await this.sizesOf(found.flatMap(({ oids }) => oids));
     return found.map(({ commit, oids }) => ({ commit, blobs: oids.map((oid) => ({ oid, size: sizes.get(oid) ?? null })) }));
   }

@@ -20,14 +20,14 @@ export function tellingManifests(files: BranchFiles): Set<string> {
 export function fillSizes(files: BranchFiles, manifests: ReadonlyMap<string, Buffer>): BranchFiles {
   const told = new Map<string, number>();
   for (const [key, bytes] of manifests) {
-    const day = key.slice(0, key.indexOf("/"));
+    const day = key.slice(0, key.lastIndexOf("/"));
     for (const [name, size] of artifactSizes(bytes)) told.set(`${day}/${name}`, size);
   }
   return new Map([...files].map(([key, file]) => [key, file.size === null ? { ...file, size: told.get(key) ?? null } : file]));
 }
 
 function manifestOf(key: string): string | undefined {
-  const [, stem = "", id = ""] = /^(\d{8}\/([^./]+))\./.exec(key) ?? [];
+  const [, stem = "", id = ""] = /^((?:trash\/)?\d{8}\/([^./]+))\./.exec(key) ?? [];
   return isPointId(id) ? `${stem}.json` : undefined;
 }
 

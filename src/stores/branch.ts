@@ -142,6 +142,20 @@ export class BranchStore implements Store {
     else this.#staged.delete(key);
   }
 
+  /** The same blobs under another name: nothing is read or sent. */
+  async copy(from: string, to: string, options: CallOptions = {}): Promise<void> {
+    await this.#prepareWrite(options);
+    const file = await this.#find(from);
+    if (file === undefined) throw new BackupError("store_failed", `${this.name} has no ${from} to copy`);
+    this.#pathsFor(to, file.size ?? 0);
+    const copied = fileOf(file.parts.map((part) => ({ ...part, path: `${to}${part.path.slice(from.length)}` })));
+    const existing = await this.#find(to);
+    if (existing !== undefined && !sameFile(existing, copied)) throw this.#taken(to);
+    if (existing !== undefined) return;
+    this.#refuseNesting(to);
+    this.#staged.set(to, { file: copied, isReplacement: this.#staged.has(to) });
+  }
+
   /**
    * Commits all that is staged, then pushes, also what an earlier flush could not. After deletions the branch may begin
    * anew, so that the host can free them.

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { systemCode } from "../core/errors.ts";
-import { bytesSource, readAll, type Source, type Store, type StoreEntry } from "./store.ts";
+import { bytesSource, copyKey, readAll, type Source, type Store, type StoreEntry } from "./store.ts";
 
 /** A place with nothing in it, which goes when it is disposed of. */
 export interface OpenedStore extends AsyncDisposable {
@@ -166,6 +166,31 @@ export const contractChecks: readonly ContractCheck[] = [
       assert.ok((await readAll(later, "20261121/a"))?.equals(fresh), "the new bytes are gone after the flush");
       assert.equal(await text(later, "RECOVERY.md"), "second");
       assert.equal((await listed(later, "")).length, 2);
+    },
+  },
+  {
+    name: "a copied key has the bytes of the other, and stays when that one goes; it is never put over others",
+    async run(open, edge) {
+      await using opened = await open();
+      const { store } = opened;
+      const bytes = randomBytes(2 * edge + 7);
+      await store.put("20261121/a.tar.zst", bytesSource(bytes));
+      await store.put("20261121/small", bytesSource("small"));
+      await store.flush();
+      const later = await opened.reopen();
+      await copyKey(later, "20261121/a.tar.zst", "trash/20261128/a.tar.zst");
+      await copyKey(later, "20261121/a.tar.zst", "trash/20261128/a.tar.zst");
+      await refused(copyKey(later, "20261121/small", "trash/20261128/a.tar.zst"));
+      await refused(copyKey(later, "20261121/none", "trash/20261128/none"));
+      await later.delete("20261121/a.tar.zst");
+      assert.equal(await later.stat("20261121/a.tar.zst"), undefined);
+      await later.flush();
+      const last = await opened.reopen();
+      assert.ok((await readAll(last, "trash/20261128/a.tar.zst"))?.equals(bytes), "the copy has other bytes");
+      assert.deepEqual(await listed(last, ""), [
+        { key: "20261121/small", size: 5 },
+        { key: "trash/20261128/a.tar.zst", size: bytes.length },
+      ]);
     },
   },
   {

@@ -57,12 +57,16 @@ export async function publish(temporary: string, path: string): Promise<void> {
     await link(temporary, path);
     await unlink(temporary);
   } catch (error) {
-    if (!hasNoLinks.has(systemCode(error) ?? "")) throw error;
+    if (!lacksLinks(error)) throw error;
     // The lock keeps other writers out; a rename alone would not tell of one.
     if (await isThere(path)) throw Object.assign(new Error(`EEXIST: ${path} is there`), { code: "EEXIST" });
     await rename(temporary, path);
   }
   await syncFolder(dirname(path));
+}
+
+export function lacksLinks(error: unknown): boolean {
+  return hasNoLinks.has(systemCode(error) ?? "");
 }
 
 /** What file systems without hard links say: exFAT and FAT, some NAS, FUSE, shared folders of virtual machines. */

@@ -8,11 +8,11 @@
  */
 import { randomBytes } from "node:crypto";
 import { createReadStream, type Dirent, mkdtempSync } from "node:fs";
-import { lstat, mkdir, mkdtemp, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { link, lstat, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError, type ErrorCode, systemCode } from "../core/errors.ts";
-import { moveInto, publish, syncFolder, writeNewFile } from "./folder-files.ts";
+import { lacksLinks, moveInto, publish, syncFolder, writeNewFile } from "./folder-files.ts";
 import type { CallOptions, LocalStore, Range, Source, StoreEntry } from "./store.ts";
 
 /** Files being written carry this prefix; a run that was killed leaves them, the next one clears them. */
@@ -104,20 +104,50 @@ export class FolderStore implements LocalStore {
     }
   }
 
+  /** A hard link where the file system has them: no byte is copied, and each name goes on its own. */
+  async copy(from: string, to: string, options: CallOptions = {}): Promise<void> {
+    const [source, target] = [this.fileOf(from), this.fileOf(to)];
+    try {
+      await this.#ensureFolder(dirname(target));
+      await link(source, target);
+      await syncFolder(dirname(target));
+    } catch (error) {
+      if (systemCode(error) !== "EEXIST" && !lacksLinks(error)) {
+        const isAbsent = (await this.stat(from)) === undefined;
+        throw isAbsent
+          ? new BackupError("store_failed", `there is no ${from} to copy in the store ${this.name}`)
+          : this.#translate(error, `write ${to} into`);
+      }
+      const size = (await this.stat(from))?.size ?? 0;
+      await this.put(to, { size, open: () => this.#read(from, options) }, options);
+    }
+  }
+
   /** A put is durable when it returns. */
   async flush(): Promise<void> {}
 
-  /** Removes what killed runs left: temporary files and spool folders older than an hour. Call it under the lock. */
+  /** Removes what killed runs left: temporary files and spool folders older than an hour, and days that hold nothing any more. Call it under the lock. */
   async clearLeftovers(now: Date): Promise<void> {
-    const names = await readdir(this.#root).catch(() => []);
-    for (const folder of ["", ...names.filter((name) => /^\d{8}$/.test(name))]) {
+    const daysIn = async (folder: string): Promise<string[]> =>
+      (await readdir(join(this.#root, folder)).catch(() => [])).filter((name) => /^\d{8}$/.test(name)).map((name) => join(folder, name));
+    const days = [...(await daysIn("")), ...(await daysIn("trash"))];
+    const isOld = async (path: string): Promise<boolean> => {
+      const stat = await lstat(path).catch(() => undefined);
+      return stat !== undefined && now.getTime() - stat.mtimeMs > leftoverAgeMs;
+    };
+    for (const folder of ["", ...days]) {
       for (const name of await readdir(join(this.#root, folder)).catch(() => [])) {
-        if (!name.startsWith(temporaryPrefix)) continue;
         const path = join(this.#root, folder, name);
-        const found = await lstat(path).catch(() => undefined);
-        if (found === undefined || now.getTime() - found.mtimeMs <= leftoverAgeMs) continue;
-        await rm(path, { recursive: true, force: true }).catch(() => undefined); // read-only just now, say: another time
+        // Read-only just now, say: another time.
+        if (name.startsWith(temporaryPrefix) && (await isOld(path))) await rm(path, { recursive: true, force: true }).catch(() => undefined);
       }
+    }
+    for (const day of days) {
+      const path = join(this.#root, day);
+      if (!(await isOld(path))) continue;
+      this.#syncedFolders.delete(path);
+      // One that holds something stays.
+      await rmdir(path).catch(() => undefined);
     }
   }
 

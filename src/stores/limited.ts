@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from "node:timers/promises";
 import type { Decryptor } from "../core/encryption.ts";
-import type { CallOptions, Range, Source, Store, StoreEntry } from "./store.ts";
+import { type CallOptions, copyThrough, type Range, type Source, type Store, type StoreEntry } from "./store.ts";
 
 export interface Clock {
   /** Milliseconds; only differences count. */
@@ -74,6 +74,11 @@ export class LimitedStore implements Store {
 
   folders(options?: CallOptions): Promise<string[]> {
     return this.#inner.folders(options);
+  }
+
+  copy(from: string, to: string, options?: CallOptions): Promise<void> {
+    // Where it is not done over there, the bytes go up again, and count.
+    return this.#inner.copy === undefined ? copyThrough(this, from, to, options) : this.#inner.copy(from, to, options);
   }
 
   delete(key: string, options?: CallOptions): Promise<void> {

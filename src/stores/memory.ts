@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
-import { type CallOptions, type Range, refuseOther, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
+import { bytesSource, type CallOptions, type Range, refuseOther, type Source, type Store, type StoreEntry, topFolders } from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly name: string;
@@ -63,6 +63,12 @@ export class MemoryStore implements Store {
   }
 
   async flush(): Promise<void> {}
+
+  async copy(from: string, to: string, options: CallOptions = {}): Promise<void> {
+    const bytes = this.#files.get(from);
+    if (bytes === undefined) throw new BackupError("store_failed", `there is no ${from} to copy`);
+    await this.put(to, bytesSource(bytes), options);
+  }
 }
 
 async function* stream(bytes: Buffer, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {

@@ -61,6 +61,8 @@ export interface Store {
   /** Absent already is fine. */
   delete(key: string, options?: CallOptions): Promise<void>;
   flush(options?: CallOptions): Promise<void>;
+  /** As `put` of what stands under `from`, without its bytes passing through here. Without it they do: see `copyKey`. */
+  copy?(from: string, to: string, options?: CallOptions): Promise<void>;
   /** Removes what killed runs left: temporary files, unfinished uploads, each after its grace. */
   clearLeftovers?(now: Date, options?: CallOptions): Promise<void>;
   /** Opens what is encrypted in this store; set by the wiring. Without it an encrypted artifact cannot be read. */
@@ -110,6 +112,27 @@ export async function readAll(store: Store, key: string, options: CallOptions = 
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
+}
+
+/** Puts what stands under `from` under `to` as well. Throws `store_failed` where it is absent, or other bytes are there. */
+export async function copyKey(store: Store, from: string, to: string, options: CallOptions = {}): Promise<void> {
+  return store.copy === undefined ? copyThrough(store, from, to, options) : store.copy(from, to, options);
+}
+
+/** The same by reading and putting: the bytes pass through here. */
+export async function copyThrough(store: Store, from: string, to: string, options: CallOptions = {}): Promise<void> {
+  const size = (await store.stat(from, options))?.size;
+  if (size === undefined) throw new BackupError("store_failed", `the store ${store.name} has no ${from} to copy`);
+  await store.put(to, keySource(store, from, size, options), options);
+}
+
+function keySource(store: Store, key: string, size: number, options: CallOptions = {}): Source {
+  return {
+    size,
+    async *open() {
+      yield* (await store.get(key, options)) ?? [];
+    },
+  };
 }
 
 /** The first parts of keys that have more than one. */

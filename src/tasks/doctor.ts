@@ -58,7 +58,7 @@ async function checkStore(app: App, mend: boolean): Promise<Check[]> {
   accessSync(store.url, constants.W_OK);
   if (mend) {
     await writeRecoveryFiles(store, recoveryTexts());
-    await writeMetadata(store, identity, now());
+    await writeMetadata(store, identity, { now: now(), policy: app.config.retention });
   }
   const { points, damaged } = await readCatalogue(store);
   const checks: Check[] = [{ name: "store", status: "ok", detail: `${points.length} points in ${store.url}` }];

@@ -100,7 +100,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointMa
   rememberRepositoryId(app.state, identity.repository);
   rememberConfig(app.repository, app.config);
   if (isAsked && isDue(app.state.catalogued, startedAt, 24 * 60 * 60_000)) {
-    await writeMetadata(store, identity, startedAt, options);
+    await writeMetadata(store, identity, { now: startedAt, policy: app.config.retention }, options);
     writeFileSync(app.state.catalogued, "");
   }
   const ms = now().getTime() - startedAt.getTime();

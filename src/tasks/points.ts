@@ -44,13 +44,24 @@ export interface PointView {
   readonly newSigners: readonly NamedSigner[];
 }
 
-/** The point that a prefix or `latest` means, with what is in it. Throws `unknown_point`, `ambiguous`. */
-export async function readPoint(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<PointView> {
-  const { points, damaged, store, judge, newSigners } = await readPoints(app, nameOrUrl);
+/** The point that a prefix or `latest` means. Throws `unknown_point`, `ambiguous`. */
+export async function readPoint(app: App, prefix: string, nameOrUrl?: string): Promise<StorePoints & { readonly point: Manifest }> {
+  const found = await readPoints(app, nameOrUrl);
+  const { points, damaged, store } = found;
   const point = findPoint(prefix, points);
   if (point === undefined) throwIfDamaged(prefix, damaged);
   if (point === undefined)
-    throw new BackupError(points.length === 0 ? "no_points" : "unknown_point", `there is no point ${prefix} in the store ${store.name}`);
+    throw points.length === 0
+      ? new BackupError("no_points", `there is no point ${prefix} in the store ${store.name}`)
+      : new BackupError("unknown_point", `there is no point ${prefix} in the store ${store.name}`, {
+          hint: "holdfast points; what was pruned: holdfast points --deleted",
+        });
+  return { ...found, point };
+}
+
+/** The same, with what is in it. */
+export async function viewPoint(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<PointView> {
+  const { point, points, store, judge, newSigners } = await readPoint(app, prefix, nameOrUrl);
   const chain = chainOf(point, points);
   return { point, chain, contents: await readContents(store, chain, { signal }), signature: judgeChain(chain, judge), newSigners };
 }

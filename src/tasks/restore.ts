@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { App } from "../app.ts";
 import { findStore } from "../app-stores.ts";
+import { sortPoints } from "../core/catalogue.ts";
 import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
+import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { PointSignature } from "../keys/signers.ts";
 import { type DamagedPoint, readContents } from "../points/catalogue.ts";
@@ -59,11 +61,36 @@ export async function findRestore(app: App, wish: RestoreWish, signal: AbortSign
     }
   }
   const { points, damaged, store, judge, newSigners } = await readPoints(app, from);
-  if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) throwIfDamaged(what, damaged);
   // Without git the living repository is not looked into: its objects may lie in ways that only git reads.
   const commonDir = git?.isProgram === false ? undefined : app.repository.commonDir;
+  if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) {
+    throwIfDamaged(what, damaged);
+    const pruned = await findPruned(what, store, points, signal);
+    if (pruned !== undefined) {
+      const resolved = await resolve({ ...wish, ...pruned, commonDir, signal });
+      const explanation = `${resolved.explanation}, which was pruned: holdfast undelete ${resolved.plan.point.id} brings it back into the store`;
+      return { ...resolved, explanation, store: pruned.store, points, damaged, signature: judgePlan(resolved.plan, judge), newSigners, ...by };
+    }
+  }
   const resolved = await resolve({ ...wish, store, catalogue: points, commonDir, signal });
   return { ...resolved, store, points, damaged, signature: judgePlan(resolved.plan, judge), newSigners, ...by };
+}
+
+/** A store and a catalogue in which a pruned point stands where it was; undefined where `what` is none. */
+async function findPruned(
+  what: string,
+  store: Store,
+  points: readonly Manifest[],
+  signal: AbortSignal,
+): Promise<{ readonly what: PointId; readonly store: Store; readonly catalogue: readonly Manifest[] } | undefined> {
+  if (!/^\d{8}T[0-9TZa-f-]*$/.test(what)) return undefined;
+  const { findTrashed, readTrash, withTrashed } = await import("../points/trash.ts");
+  const living = new Set(points.map(({ id }) => id));
+  const trash = (await readTrash(store, { signal })).filter(({ manifest }) => !living.has(manifest.id));
+  const found = findTrashed(what, trash);
+  if (found === undefined) return undefined;
+  const catalogue = sortPoints([...points, ...trash.map(({ manifest }) => manifest)]);
+  return { what: found.manifest.id, store: withTrashed(store, trash), catalogue };
 }
 
 /** Of everything that the restore will read. */

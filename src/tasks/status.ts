@@ -16,6 +16,7 @@ import { readRunLog } from "../state/run-log.ts";
 import { type Assessment, assess, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
 import { readCopies, readPrimaryPlace } from "./copy-facts.ts";
 import { type PointPlan, planPoint } from "./point.ts";
+import { readRefusals } from "./prune.ts";
 
 export interface Status extends StatusFacts {
   readonly assessment: Assessment;
@@ -46,6 +47,7 @@ export async function readStatus(app: App): Promise<Status> {
     copies,
     mirrors,
     rewrites: readAlarming(app),
+    refusals: readRefusals(app),
   };
   return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
 }

@@ -1,11 +1,12 @@
 /** What a hook starts. */
 import { type App, now, openApp } from "../app.ts";
-import { copyConfigs } from "../app-stores.ts";
+import { copyConfigs, primaryStore } from "../app-stores.ts";
 import { describeError } from "../core/errors.ts";
 import type { Replication } from "../hooks/worker.ts";
 import { stateDirOf } from "../state/layout.ts";
 import { syncCopy } from "./copies.ts";
 import { makePointNow } from "./point.ts";
+import { pruneWhenDue } from "./prune.ts";
 import { syncMirrors } from "./sync.ts";
 
 /** What a hook starts: points for the marks, copies and mirrors beside them, until nothing is left to do. */
@@ -54,7 +55,10 @@ class Followers implements Replication {
   /** `open` gives the settings as they are now. */
   constructor(open: () => Promise<App>, signal: AbortSignal) {
     this.#roster = new Repeated(async () => {
-      for (const { name } of copyConfigs(await open())) this.#copyOf(name, open, signal).request();
+      const app = await open();
+      // First: what goes there need not be copied.
+      await pruneWhenDue(app, primaryStore(app).name, signal);
+      for (const { name } of copyConfigs(app)) this.#copyOf(name, open, signal).request();
     });
     this.#mirrors = new Repeated(async () => void (await syncMirrors(await open(), { force: false, signal })));
   }
@@ -78,7 +82,9 @@ class Followers implements Replication {
       const app = await open();
       const config = copyConfigs(app).find((store) => store.name === name);
       // Whoever sends to it now may have begun before the newest point: it is waited for, however long it takes.
-      if (config !== undefined) await syncCopy(app, config, { force: false, lockWaitMs: Number.POSITIVE_INFINITY, signal });
+      if (config === undefined) return;
+      const { status } = await syncCopy(app, config, { force: false, lockWaitMs: Number.POSITIVE_INFINITY, signal });
+      if (status === "ok") await pruneWhenDue(app, name, signal);
     });
     this.#copies.set(name, copy);
     return copy;

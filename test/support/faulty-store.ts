@@ -1,8 +1,8 @@
 /** A store that fails on purpose: the nth call of a method, or the nth call of any, does what the script says. */
 import { BackupError } from "../../src/core/errors.ts";
-import type { CallOptions, Range, Source, Store, StoreEntry } from "../../src/stores/store.ts";
+import { type CallOptions, copyKey, type Range, type Source, type Store, type StoreEntry } from "../../src/stores/store.ts";
 
-export type Method = "put" | "replace" | "folders" | "get" | "stat" | "list" | "delete" | "flush";
+export type Method = "put" | "replace" | "folders" | "get" | "stat" | "list" | "delete" | "flush" | "copy";
 
 export interface Fault {
   /** Any method when undefined. */
@@ -92,6 +92,7 @@ export function faultyStore(inner: Store, script: readonly Fault[] = []): Faulty
     },
     delete: (key, options) => call("delete", key, options, () => inner.delete(key, options)),
     flush: (options) => call("flush", "", options, () => inner.flush(options)),
+    copy: (from, to, options) => call("copy", to, options, () => copyKey(inner, from, to, options)),
   };
 }
 

@@ -1,9 +1,11 @@
 import { openApp } from "../../app.ts";
+import { primaryStore } from "../../app-stores.ts";
 import type { Problem } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, type PointKind, storedSize } from "../../core/manifest.ts";
 import { thousands } from "../../core/words.ts";
 import { makePointNow, planPoint } from "../../tasks/point.ts";
+import { pruneWhenDue } from "../../tasks/prune.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
 import { bytes, count, path } from "./words.ts";
@@ -50,6 +52,7 @@ export async function backup({ cwd, output, signal }: CommandContext, options: B
   if (left.length > 0) output.line(`Left out: ${count(left.length, "path")} (holdfast status --files explains each).`);
   reportProblems(problems, output);
   if (unsigned !== undefined) output.warn(`the point is not signed: ${unsigned}`);
+  await pruneWhenDue(app, primaryStore(app).name, signal);
   output.json({ point: manifest, problems, left, ...(unsigned === undefined ? {} : { unsigned }) });
   return problems.length === 0 ? exitCodes.done : exitCodes.partial;
 }

@@ -4,7 +4,7 @@ import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
 import type { PointSignature } from "../../keys/signers.ts";
 import { parseMoment } from "../../restore/resolve.ts";
 import { openToRead } from "../../tasks/git-choice.ts";
-import { readPoint, readPoints } from "../../tasks/points.ts";
+import { readPoints, viewPoint } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
 import { environmentWith, type IdentityOption } from "./identity.ts";
 import type { Output } from "./output.ts";
@@ -12,9 +12,11 @@ import { describeSignature, signatureMark, tellNewSigners } from "./signatures.t
 import { age, bytes, count, localTime, path, table } from "./words.ts";
 
 export async function points(
-  { cwd, output }: CommandContext,
-  options: IdentityOption & { readonly kind?: string; readonly since?: string; readonly store?: string },
+  context: CommandContext,
+  options: IdentityOption & { readonly kind?: string; readonly since?: string; readonly store?: string; readonly deleted?: boolean },
 ): Promise<number> {
+  const { cwd, output } = context;
+  if (options.deleted === true) return (await import("./prune.ts")).deletedPoints(context, options.store);
   const kind = options.kind?.replace("-", "_");
   if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
@@ -60,7 +62,7 @@ export async function show(
   prefix = "",
 ): Promise<number> {
   const app = await openToRead(cwd, environmentWith(options, cwd));
-  const { point, contents, chain, signature, newSigners } = await readPoint(app, prefix, options.store, signal);
+  const { point, contents, chain, signature, newSigners } = await viewPoint(app, prefix, options.store, signal);
   tellNewSigners(newSigners, options.store ?? "primary", output);
   output.line(`Point ${point.id}`);
   const rows: string[][] = [

@@ -58,6 +58,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--since <time>", "only from this time on")
     .option("--store <name>", "of this store instead of the primary")
     .option("--identity <file>", "the secret key that opens encrypted points")
+    .option("--deleted", "what was pruned and can still be brought back")
     .action(run(async () => (await import("./points.ts")).points));
 
   add("show <point>", "what is in a point")
@@ -65,6 +66,20 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--store <name>", "of this store instead of the primary")
     .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./points.ts")).show));
+
+  add("find <glob>", "in which points a file is, and which versions of it")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./find.ts")).find));
+
+  add("diff <point> [other]", "what differs between two points, or a point and the worktree")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./diff.ts")).diff));
+
+  add("mark <point> <as>", "say that a point is verified, pinned (retention keeps it) or unpinned")
+    .option("--by <name>", "who says it")
+    .option("--note <text>", "in your words")
+    .option("--store <name>", "in this store instead of the primary")
+    .action(run(async () => (await import("./mark.ts")).mark));
 
   restoreOptions(add("restore [what]", "bring back a commit, a moment or a file: into a new folder, or --in-place")).action(
     run(async () => (await import("./restore.ts")).restore),
@@ -107,6 +122,20 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--store <name>", "from this store; else the off-site copies in turn")
     .option("--check <command>", "a command of yours that tells whether the restored folder of the newest point is usable")
     .action(run(async () => (await import("./drill.ts")).drill));
+  add("prune", "move the points that retention lets go into the trash, and say of each point why it stays")
+    .option("--dry-run", "only say what would be done")
+    .option("--store <name>", "only this store; in a copy also points that the primary never had")
+    .option("--machine <name>", "points that were made on a machine of this name, in place of this one")
+    .option("--force", "also when more than half of the machine's points would go")
+    .action(run(async () => (await import("./prune.ts")).prune));
+
+  add("undelete <point>", "bring a pruned point back, and pin it")
+    .option("--store <name>", "in this store instead of the primary")
+    .action(run(async () => (await import("./prune.ts")).undelete));
+
+  add("catalogue", "write backup_metadata.json, the overview for people and scripts, anew")
+    .option("--store <name>", "of this store instead of the primary")
+    .action(run(async () => (await import("./mark.ts")).catalogue));
 
   add("doctor", "look for what is wrong, and mend what can be mended")
     .option("--no-mend", "only look")

@@ -5,6 +5,7 @@ import type { MirrorCheck } from "../../mirror/check.ts";
 import type { MirrorOutcome } from "../../mirror/outcome.ts";
 import type { CopyOutcome, CopyProgress } from "../../replicate/replicate.ts";
 import { withheldHint } from "../../status/assess.ts";
+import { pruneWhenDue } from "../../tasks/prune.ts";
 import { checkMirrorsNow, syncAll, syncMirrors } from "../../tasks/sync.ts";
 import { syncPatiently } from "../../tasks/sync-wait.ts";
 import type { CommandContext } from "./context.ts";
@@ -21,6 +22,7 @@ export async function sync({ cwd, output, signal }: CommandContext, options: { r
       : await syncAll(app, { force: true, isThorough: true, signal, onProgress });
   if (copies.length + mirrors.length === 0)
     output.line("There is no other store and no mirror: nothing to bring up to date. holdfast store add NAME URL adds one.");
+  for (const { store, status } of copies) if (status === "ok") await pruneWhenDue(app, store, signal);
   for (const copy of copies) reportCopy(copy, output);
   for (const mirror of mirrors) reportMirror(mirror, output);
   output.json({ copies, mirrors });

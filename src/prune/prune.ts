@@ -1,0 +1,143 @@
+/**
+ * The prune room: what retention lets go is moved into the store's trash, and deleted for good when its days are over.
+ * One store a run, under the lock of whatever writes points into it.
+ */
+import { dayMs } from "../core/calendar.ts";
+import { BackupError, describeError } from "../core/errors.ts";
+import type { PointId } from "../core/ids.ts";
+import type { Manifest } from "../core/manifest.ts";
+import type { RetentionPolicy } from "../core/retention.ts";
+import { readCatalogue } from "../points/catalogue.ts";
+import { deleteMarks, readMarks } from "../points/marks.ts";
+import { recordPruned } from "../points/pruned.ts";
+import { deletePointIn, mendTrash, moveToTrash, readTrash, type TrashedPoint, trashedAt } from "../points/trash.ts";
+import { bytesSource, type CallOptions, type Store } from "../stores/store.ts";
+import { type PrimaryFacts, type PrunePlan, planPrune } from "./plan.ts";
+
+export interface PruneRequest {
+  readonly store: Store;
+  readonly policy: RetentionPolicy;
+  /** Whose points are judged. */
+  readonly machine: string;
+  /** What the next point of this machine builds on. */
+  readonly rungs: ReadonlySet<PointId>;
+  /** Of a copy. */
+  readonly primary?: PrimaryFacts;
+  readonly now: Date;
+  /** What to do with more than half of the machine's points: all of them, half of them, or nothing but throw `consent_missing`. */
+  readonly beyondHalf: "remove" | "half" | "refuse";
+  /** Ends the removing after so long: who waits for the lock shall not wait for a day's worth. */
+  readonly longestMs?: number;
+  readonly onEvent?: (event: { readonly store: string; readonly done: number; readonly total: number }) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface PruneResult {
+  /** refused: the store takes no deletions, and keeps everything. */
+  readonly status: "done" | "refused";
+  readonly plan: PrunePlan;
+  /** Moved into the trash now. */
+  readonly removed: readonly PointId[];
+  /** Left for a later run. */
+  readonly waiting: number;
+  /** Deleted for good now. */
+  readonly deleted: readonly PointId[];
+  /** Its time was over before it was done: the next run goes on. */
+  readonly isCut: boolean;
+  /** Of a refusal. */
+  readonly message?: string;
+}
+
+/** What a run would do; changes nothing. */
+export async function readPrunePlan({ store, policy, now, ...facts }: PruneRequest): Promise<PrunePlan> {
+  const [{ points, damaged }, marks] = await Promise.all([readCatalogue(store, facts), readMarks(store, facts)]);
+  return planPrune({ ...facts, points, marks, damaged: new Set(damaged.map(({ id }) => id)) }, policy, now);
+}
+
+/**
+ * Throws `consent_missing` where more than half would go and nobody said so, and what the store throws. A store that cannot delete
+ * is an answer, not an error: nothing of it is touched.
+ */
+export async function prune(request: PruneRequest): Promise<PruneResult> {
+  const { store, now, machine, beyondHalf, onEvent, longestMs = Number.POSITIVE_INFINITY } = request;
+  const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
+  const plan = await readPrunePlan(request);
+  const expired = await readExpired(store, request, options);
+  const isBeyond = plan.removals.length > plan.limit;
+  if (isBeyond && beyondHalf === "refuse") throw tooMuch(store, plan);
+  const removals = isBeyond && beyondHalf === "half" ? plan.removals.slice(0, plan.limit) : plan.removals;
+  const living = plan.verdicts.map(({ point }) => point);
+  if (removals.length + expired.points.length + expired.rest.length > 0) {
+    const refusal = await refusalOf(store, options);
+    if (refusal !== undefined)
+      return { status: "refused", plan, removed: [], waiting: plan.removals.length, deleted: [], isCut: false, message: refusal };
+  }
+  await mendTrash(store, living, machine, options);
+  await recordPruned(store, removals, { machine, now }, options);
+  const removed: PointId[] = [];
+  const startedAt = performance.now();
+  for (const point of removals) {
+    if (performance.now() - startedAt > longestMs) break;
+    await moveToTrash(store, point, now, options);
+    removed.push(point.id);
+    onEvent?.({ store: store.name, done: removed.length, total: removals.length });
+  }
+  for (const { manifest, folder } of expired.points) await deletePointIn(store, manifest, folder, options);
+  for (const key of expired.rest) await store.delete(key, options);
+  const deleted = expired.points.map(({ manifest }) => manifest.id);
+  await deleteMarks(store, withoutLiving(deleted, living), options);
+  await store.flush(options);
+  await store.clearLeftovers?.(now, options);
+  return { status: "done", plan, removed, waiting: plan.removals.length - removed.length, deleted, isCut: removed.length < removals.length };
+}
+
+function tooMuch(store: Store, { removals, limit, verdicts }: PrunePlan): BackupError {
+  const what = `${removals.length} of ${verdicts.length} points of the store ${store.name} would go: more than half of this machine's`;
+  return new BackupError("consent_missing", what, {
+    hint: "holdfast prune --dry-run shows each with its reason; then: holdfast prune --force",
+    details: { store: store.name, removals: removals.length, limit },
+  });
+}
+
+/** Why the store takes no deletion; undefined when it does. Tried on a key of our own: nothing is lost to know it. */
+async function refusalOf(store: Store, options: CallOptions): Promise<string | undefined> {
+  const key = "trash/deletion-is-possible";
+  await store.put(key, bytesSource("holdfast looks whether this store deletes\n"), options);
+  try {
+    await store.delete(key, options);
+    return (await store.stat(key, options)) === undefined ? undefined : `the store ${store.name} keeps what is deleted`;
+  } catch (error) {
+    if (options.signal?.aborted === true || !(error instanceof BackupError)) throw error;
+    return describeError(error);
+  }
+}
+
+interface Expired {
+  readonly points: readonly TrashedPoint[];
+  /** Keys of days that are long over, which no manifest explains. */
+  readonly rest: readonly string[];
+}
+
+/** Whole days after the day on which it was pruned. Rests may be another machine's, whose days are more: they wait for longer. */
+async function readExpired(store: Store, { policy, machine, now }: PruneRequest, options: CallOptions): Promise<Expired> {
+  const isOver = (folder: string, days: number): boolean => now.getTime() - trashedAt(folder).getTime() >= (days + 1) * dayMs;
+  const trash = await readTrash(store, options);
+  const explained = new Set(trash.flatMap(({ manifest, folder }) => keysIn(manifest, folder)));
+  const rest: string[] = [];
+  for await (const { key } of store.list("trash/", options)) {
+    const folder = /^trash\/\d{8}(?=\/)/.exec(key)?.[0];
+    if (folder !== undefined && !explained.has(key) && isOver(folder, Math.max(policy.trashDays, restDays))) rest.push(key);
+  }
+  return { points: trash.filter(({ manifest, folder }) => manifest.machine === machine && isOver(folder, policy.trashDays)), rest };
+}
+
+const restDays = 90;
+
+function keysIn(manifest: Manifest, folder: string): string[] {
+  return [`${manifest.id}.json`, ...manifest.artifacts.map(({ name }) => name)].map((name) => `${folder}/${name}`);
+}
+
+function withoutLiving(ids: readonly PointId[], living: readonly Manifest[]): Set<PointId> {
+  const standing = new Set(living.map(({ id }) => id));
+  return new Set(ids.filter((id) => !standing.has(id)));
+}

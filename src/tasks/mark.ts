@@ -1,0 +1,57 @@
+/** What people say about points, and the catalogue that tells it. */
+import { type App, now, randomSuffix } from "../app.ts";
+import { findStore, primaryStore } from "../app-stores.ts";
+import { newPointId } from "../core/ids.ts";
+import { readIdentity } from "../points/identity.ts";
+import { addMark, type Mark } from "../points/marks.ts";
+import { writeMetadata } from "../points/metadata.ts";
+import { acquireLock } from "../state/lock.ts";
+import { readPoint } from "./points.ts";
+
+export interface MarkWish {
+  /** An id, a beginning of one, or `latest`. */
+  readonly point: string;
+  readonly mark: Mark["mark"];
+  readonly by: string | undefined;
+  readonly note: string | undefined;
+  /** A store by name or URL; the primary when undefined. Copies get it from there. */
+  readonly store: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+export interface MarkResult {
+  readonly mark: Omit<Mark, "format">;
+  /** False where the store is for anyone's eyes: the name and the note stay in the log of this machine. */
+  readonly isTextStored: boolean;
+}
+
+/** Throws `unknown_point`, `ambiguous`, and what the store throws. */
+export async function markPoint(app: App, { point: prefix, mark, by, note, store: nameOrUrl, signal }: MarkWish): Promise<MarkResult> {
+  const { point, store } = await readPoint(app, prefix, nameOrUrl);
+  const isTextStored = app.config.encryption === null;
+  const at = now();
+  const said = { point: point.id, mark, at: at.toISOString(), by: isTextStored ? (by ?? null) : null, note: isTextStored ? (note ?? null) : null };
+  await addMark(store, said, newPointId(at, randomSuffix()), { signal });
+  await store.flush({ signal });
+  app.log.write("marked", { store: store.name, ...said, by: by ?? null, note: note ?? null });
+  if (store.url === primaryStore(app).url) await writeCatalogue(app, undefined, signal);
+  return { mark: said, isTextStored };
+}
+
+/** Makes `backup_metadata.json` of a store anew. */
+export async function writeCatalogue(
+  app: App,
+  nameOrUrl: string | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly url: string; readonly points: number }> {
+  const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+  const identity = await readIdentity(store, { signal });
+  await using _lock = await acquireLock(store.url === primaryStore(app).url ? app.state.lock : `${app.state.copies}.lock`, {
+    purpose: "writing the catalogue",
+    waitMs: 60_000,
+    signal,
+  });
+  const points = await writeMetadata(store, identity, { now: now(), policy: app.config.retention }, { signal });
+  await store.flush({ signal });
+  return { url: store.url, points };
+}

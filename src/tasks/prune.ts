@@ -1,0 +1,223 @@
+/** Pruning with everything wired: the primary first, then every copy by the same decision. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { type App, now, randomSuffix } from "../app.ts";
+import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
+import { chainOf } from "../core/catalogue.ts";
+import { BackupError, describeError } from "../core/errors.ts";
+import { newPointId, type PointId } from "../core/ids.ts";
+import { parseJson } from "../core/json.ts";
+import type { Manifest } from "../core/manifest.ts";
+import { readCatalogue } from "../points/catalogue.ts";
+import { readIdentity } from "../points/identity.ts";
+import { addMark } from "../points/marks.ts";
+import { writeMetadata } from "../points/metadata.ts";
+import { readPruned } from "../points/pruned.ts";
+import { findTrashed, mendTrash, moveFromTrash, readTrash, type TrashedPoint, trashedChain } from "../points/trash.ts";
+import type { PrunePlan } from "../prune/plan.ts";
+import { type PruneRequest, prune, readPrunePlan } from "../prune/prune.ts";
+import { copyLock } from "../replicate/copy-state.ts";
+import { acquireLock } from "../state/lock.ts";
+import { refuseForeignStore } from "../state/repository-id.ts";
+import type { Store } from "../stores/store.ts";
+
+export interface PruneWish {
+  /** A store by its name in the settings or its URL; all of them when undefined. */
+  readonly store: string | undefined;
+  /** Whose points are judged: this machine's when undefined. */
+  readonly machine: string | undefined;
+  readonly force: boolean;
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+  readonly onEvent?: PruneRequest["onEvent"];
+}
+
+export interface StorePrune {
+  readonly store: string;
+  /** planned: nothing was to be changed. refused: the store takes no deletions. failed: it could not be reached, or not be written. */
+  readonly status: "planned" | "done" | "refused" | "failed";
+  readonly plan: PrunePlan | undefined;
+  readonly removed: readonly PointId[];
+  readonly waiting: number;
+  readonly deleted: readonly PointId[];
+  readonly message?: string;
+  readonly hint?: string;
+}
+
+/** One outcome a store. Throws only what the primary does, or the store that was asked for: also `consent_missing`. */
+export async function pruneNow(app: App, wish: PruneWish): Promise<StorePrune[]> {
+  const primary = primaryStore(app);
+  if (wish.store !== undefined && wish.store !== primary.name) {
+    const store = await findStore(app, wish.store);
+    return [await pruneStore(app, store, wish, true)];
+  }
+  const outcomes = [await pruneStore(app, primary, wish, false)];
+  if (wish.store !== undefined) return outcomes;
+  for (const config of copyConfigs(app)) outcomes.push(await pruneCopy(app, () => openStore(app, config), config.name, wish));
+  return outcomes;
+}
+
+/** A copy that fails holds up no other. */
+async function pruneCopy(app: App, open: () => Promise<Store>, name: string, wish: PruneWish): Promise<StorePrune> {
+  try {
+    return await pruneStore(app, await open(), wish, false);
+  } catch (error) {
+    if (wish.signal.aborted || !(error instanceof BackupError)) throw error;
+    return { ...nothing, store: name, status: "failed", message: error.message, hint: error.hint };
+  }
+}
+
+const nothing = { plan: undefined, removed: [], waiting: 0, deleted: [] } as const;
+
+/** `judgesOthers`: in a copy also points that its primary never had are judged. */
+async function pruneStore(app: App, store: Store, wish: PruneWish, judgesOthers: boolean): Promise<StorePrune> {
+  const request = await requestFor(app, store, wish, judgesOthers);
+  if (wish.dryRun) return { ...nothing, store: store.name, status: "planned", plan: await readPrunePlan(request) };
+  await using _lock = await lockOf(app, store, "pruning", wish.signal);
+  const result = await prune({ ...request, beyondHalf: wish.force ? "remove" : "refuse" });
+  await after(app, store, result);
+  noteOutcome(app, store.name, { refusal: result.message ?? null });
+  const { isCut: _, ...outcome } = result;
+  return { store: store.name, ...outcome };
+}
+
+async function requestFor(
+  app: App,
+  store: Store,
+  wish: Pick<PruneWish, "machine" | "signal" | "onEvent">,
+  judgesOthers: boolean,
+): Promise<PruneRequest> {
+  refuseForeignStore(app.state, await readIdentity(store, wish), store.url);
+  const { KnownState } = await import("../capture/known.ts");
+  const known = new KnownState(app.state.captureState).load();
+  const primary = primaryStore(app);
+  const machine = wish.machine ?? hostname();
+  return {
+    store,
+    policy: app.config.retention,
+    machine,
+    rungs: new Set(known === undefined ? [] : [known.id, ...known.rungs.map(({ id }) => id)]),
+    now: now(),
+    beyondHalf: "half",
+    signal: wish.signal,
+    ...(wish.onEvent === undefined ? {} : { onEvent: wish.onEvent }),
+    ...(store.url === primary.url ? {} : { primary: { ...(await readPrimaryFacts(primary, wish)), judgesOthers } }),
+  };
+}
+
+async function readPrimaryFacts(primary: Store, options: { readonly signal: AbortSignal }) {
+  await readIdentity(primary, options);
+  const [{ points, damaged }, pruned] = await Promise.all([readCatalogue(primary, options), readPruned(primary, options)]);
+  return { name: primary.name, living: new Set([...points, ...damaged].map(({ id }) => id)), pruned };
+}
+
+/** What writes points into the primary is kept out by the repository's lock, what writes into copies by theirs. */
+function lockOf(app: App, store: Store, purpose: string, signal: AbortSignal, waitMs = 60_000): ReturnType<typeof acquireLock> {
+  const path = store.url === primaryStore(app).url ? app.state.lock : copyLock(app.state.copies, store.name);
+  return acquireLock(path, { purpose, waitMs, signal });
+}
+
+/** The catalogue for people tells of what there is. */
+async function after(app: App, store: Store, { status, removed, waiting, deleted, message }: Omit<StorePrune, "store" | "plan">): Promise<void> {
+  app.log.write("pruned", { store: store.name, status, removed, waiting, deleted, ...(message === undefined ? {} : { message }) });
+  if (removed.length + deleted.length > 0 && store.url === primaryStore(app).url)
+    await writeMetadata(store, await readIdentity(store), { now: now(), policy: app.config.retention });
+}
+
+/**
+ * As the worker does after points: the store of this name at most once a day, and at most half of the machine's points. Never throws
+ * but on abort: what fails is noted, and tried again the next day.
+ */
+export async function pruneWhenDue(app: App, name: string, signal: AbortSignal): Promise<void> {
+  const last = readOutcome(app, name);
+  if (last !== undefined && Math.abs(now().getTime() - Date.parse(last.at)) < everyMs) return;
+  try {
+    const primary = primaryStore(app);
+    const store = name === primary.name ? primary : await findStore(app, name);
+    const request = await requestFor(app, store, { machine: undefined, signal }, false);
+    await using _lock = await lockOf(app, store, "pruning", signal, 5_000);
+    const result = await prune({ ...request, longestMs });
+    await after(app, store, result);
+    if (!result.isCut) noteOutcome(app, name, { refusal: result.message ?? null });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    app.log.write("prune_failed", { store: name, message: describeError(error) });
+    // Another run is at work there: the next point's worker comes again.
+    if (!(error instanceof BackupError && error.code === "locked")) noteOutcome(app, name, { refusal: null });
+  }
+}
+
+const everyMs = 24 * 60 * 60 * 1000;
+/** A point that is made meanwhile waits for no longer than this. */
+const longestMs = 5_000;
+
+/** Stores that keep everything, because they take no deletions, as the last run saw it. */
+export function readRefusals(app: App): { readonly store: string; readonly message: string }[] {
+  return app.config.stores.flatMap(({ name }) => {
+    const refusal = readOutcome(app, name)?.refusal ?? null;
+    return refusal === null ? [] : [{ store: name, message: refusal }];
+  });
+}
+
+interface Outcome {
+  readonly at: string;
+  /** Why the store takes no deletions. */
+  readonly refusal: string | null;
+}
+
+function readOutcome(app: App, store: string): Outcome | undefined {
+  try {
+    const json = parseJson(readFileSync(join(app.state.prunes, `${store}.json`), "utf8")) as Partial<Outcome> | undefined;
+    return typeof json?.at === "string" ? { at: json.at, refusal: typeof json.refusal === "string" ? json.refusal : null } : undefined;
+  } catch {
+    return undefined; // never pruned on this machine
+  }
+}
+
+function noteOutcome(app: App, store: string, outcome: Omit<Outcome, "at">): void {
+  mkdirSync(app.state.prunes, { recursive: true });
+  const file = join(app.state.prunes, `${store}.json`);
+  writeFileSync(`${file}.new`, `${JSON.stringify({ at: now().toISOString(), ...outcome })}\n`);
+  renameSync(`${file}.new`, file);
+}
+
+export interface DeletedPoints {
+  readonly store: Store;
+  readonly trash: readonly TrashedPoint[];
+}
+
+/** What can still be brought back. */
+export async function readDeleted(app: App, nameOrUrl: string | undefined, signal: AbortSignal): Promise<DeletedPoints> {
+  const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+  await readIdentity(store, { signal });
+  return { store, trash: await readTrash(store, { signal }) };
+}
+
+/**
+ * Brings a point back out of the trash, with what it builds on, and pins it: otherwise the next run would take it again. Throws `unknown_point`,
+ * `chain_broken`.
+ */
+export async function undelete(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<Manifest[]> {
+  const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+  refuseForeignStore(app.state, await readIdentity(store, { signal }), store.url);
+  await using _lock = await lockOf(app, store, "bringing a point back", signal);
+  const { points } = await readCatalogue(store, { signal });
+  await mendTrash(store, points, hostname(), { signal });
+  const trash = await readTrash(store, { signal });
+  const found = findTrashed(prefix, trash);
+  if (found === undefined)
+    throw new BackupError("unknown_point", `there is no point ${prefix} in the trash of the store ${store.name}`, {
+      hint: "holdfast points --deleted",
+    });
+  const chain = trashedChain(found, trash);
+  chainOf(found.manifest, [...points, ...chain.map(({ manifest }) => manifest)]);
+  for (const point of chain) await moveFromTrash(store, point, { signal });
+  const at = now();
+  const mark = { point: found.manifest.id, mark: "pinned", at: at.toISOString(), by: null, note: null } as const;
+  await addMark(store, mark, newPointId(at, randomSuffix()), { signal });
+  await store.flush({ signal });
+  const back = chain.map(({ manifest }) => manifest);
+  app.log.write("undeleted", { store: store.name, points: back.map(({ id }) => id) });
+  return back;
+}

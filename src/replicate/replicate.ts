@@ -168,7 +168,10 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
   await beginCopy(copy, identity, texts, isBegun(round.state), options);
   round.state = { ...round.state, awaySince: null };
   if (round.state.begunAt === null) note(round, { begunAt: now().toISOString() });
-  if (seen.days === undefined) await writeRecoveryFiles(copy, texts, options);
+  if (seen.days === undefined) {
+    await writeRecoveryFiles(copy, texts, options);
+    await copyMarks(primary, copy, options);
+  }
 
   round.kept = (await replaceStale(primary, copy, round.request.stateFolder, options)).kept;
   const found = await findMissing(primary, copy, seen, round.state, look, options);
@@ -182,7 +185,6 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
     // Until what it lost is there again nothing is taken on trust.
     ...(hasHoles ? { lookedAt: null } : {}),
   };
-  await copyMarks(primary, copy, options);
   const damage = (await send(round, copy, found.send, found.damage === undefined, options)) ?? found.damage;
   if (damage !== undefined)
     throw new BackupError(damage.code, `cannot be copied: ${damage.message}`, {

@@ -70,16 +70,9 @@ test("the kit is one private page with the key, every store and commands; not in
   const groups = [...page.matchAll(/<span>([^<]*)<\/span>/g)].map(([, group]) => group).join("");
   expect(groups).toBe(secret);
   const id = JSON.parse(text(join(work.store, "holdfast.json"))).repository;
-  for (const part of [
-    "<svg",
-    id,
-    work.store,
-    join(work.path, "usb"),
-    "https://127.0.0.1:1/r.git",
-    "git clone --branch holdfast/backup",
-    "restore.sh",
-  ])
-    expect(page).toContain(part);
+  for (const part of [id, work.store, join(work.path, "usb"), "https://127.0.0.1:1/r.git", "git clone --branch holdfast/backup", "restore.sh"])
+    expect(page.replace(/<[^>]*>/g, "")).toContain(part);
+  expect(page).toContain("<svg");
   expect(page).not.toContain("pass@");
   expect(await work.run(["key", "kit", "--output", "kit.html"])).toMatchObject({
     code: 2,

@@ -102,9 +102,9 @@ describe("the one that counts", () => {
     expect(identityPlace(given())).toEqual({ path, from });
   });
 
-  test("lies in the configuration where nothing names one; .env may move that", () => {
+  test("lies in the configuration where nothing names one; a .env that came with a clone does not move that", () => {
     expect(identityPlace(settings({}))).toEqual({ path: join(dir.path, "identity.txt"), from: "default" });
-    expect(identityPlace(settings({ HOLDFAST_CONFIG_DIR: "/other" }))).toEqual({ path: "/other/identity.txt", from: "default" });
+    expect(identityPlace(settings({ HOLDFAST_CONFIG_DIR: "/other" }))).toEqual({ path: join(dir.path, "identity.txt"), from: "default" });
   });
 
   test("is not looked for before something encrypted is read, and its absence says where it should be", async () => {

@@ -10,7 +10,10 @@ import { BackupError, systemCode } from "../core/errors.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where Holdfast keeps what belongs to the user and not to a repository. (XDG Base Directory Specification) */
+/**
+ * Where Holdfast keeps what belongs to the user and not to a repository: so the process's own environment counts, and no
+ * `.env`, which may have come with a clone. (XDG Base Directory Specification)
+ */
 export function configHome(environment: Environment): string {
   const chosen = environment["HOLDFAST_CONFIG_DIR"];
   if (chosen !== undefined && chosen !== "") return resolve(chosen);
@@ -71,14 +74,17 @@ export function createIdentityFile(path: string, text: string): void {
       linkSync(temporary, path);
       rmSync(temporary);
     } catch (error) {
-      if (systemCode(error) === "EEXIST")
-        throw new BackupError("usage", `there is a key already: ${path}`, {
-          hint: "holdfast key show; for another one beside it: holdfast key rotate, or holdfast key new --output FILE",
-        });
+      if (systemCode(error) === "EEXIST") throw keyExists(path);
       // File systems without hard links.
       if (statSync(path, { throwIfNoEntry: false }) !== undefined) throw error;
       renameSync(temporary, path);
     }
+  });
+}
+
+export function keyExists(path: string): BackupError {
+  return new BackupError("usage", `there is a key already: ${path}`, {
+    hint: "holdfast key show; for another one beside it: holdfast key rotate, or holdfast key new --output FILE",
   });
 }
 

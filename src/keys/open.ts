@@ -25,7 +25,7 @@ export function identityPlace({ environment, own, configured, folder }: KeySetti
   const chosen = own["HOLDFAST_IDENTITY"];
   if (chosen !== undefined && chosen !== "") return { path: absolute(folder, chosen, environment), from: "HOLDFAST_IDENTITY" };
   if (configured !== undefined) return { path: absolute(folder, configured, environment), from: "backup.yaml" };
-  return { path: defaultIdentityFile({ ...environment, ...own }), from: "default" };
+  return { path: defaultIdentityFile(environment), from: "default" };
 }
 
 function absolute(folder: string, path: string, environment: KeySettings["environment"]): string {

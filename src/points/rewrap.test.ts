@@ -171,7 +171,7 @@ describe("a failure at any call", () => {
         await progress.run(withFaults([]));
         await expectDone(store, /\.r\d\.bundle\.age$/);
       }
-    });
+    }, 60_000);
   }
 });
 
@@ -220,31 +220,35 @@ describe("a copy", () => {
     expect(await replaceStale(store, copy, state(), {})).toEqual({ replaced: 0, kept: [] });
   });
 
-  test.each(["fail", "after", "cut"] as const)("is whole after a failure at any call (%s), and the next run goes on", async (does) => {
-    const before = await copies();
-    store.decryptor = decryptorFor("old");
-    await new Progress().run(store);
-    const fresh = async (): Promise<MemoryStore> => {
-      const copy = new MemoryStore("copy");
-      for await (const { key } of before.list("")) await copy.put(key, bytesSource((await readAll(before, key)) ?? ""));
-      for (const id of ids) noteStale(state(), ["copy"], id);
-      return copy;
-    };
-    const counting = faultyStore(await fresh());
-    await replaceStale(store, counting, state(), {});
-    expect(counting.calls.length).toBeGreaterThan(15);
-    for (let nth = 1; nth <= counting.calls.length; nth += 1) {
-      const copy = await fresh();
-      await replaceStale(store, faultyStore(copy, [{ nth, does }]), state(), {}).catch((error: unknown) => {
-        if (!(error instanceof BackupError)) throw error;
-      });
-      await expectAllThere(copy, `call ${nth}`);
-      for (const id of takeStale(state(), "copy")) noteStale(state(), ["copy"], id);
-      const { kept } = await replaceStale(store, copy, state(), {});
-      expect(kept).toEqual([]);
-      await expectAllThere(copy, `after call ${nth}`);
-    }
-  });
+  test.each(["fail", "after", "cut"] as const)(
+    "is whole after a failure at any call (%s), and the next run goes on",
+    async (does) => {
+      const before = await copies();
+      store.decryptor = decryptorFor("old");
+      await new Progress().run(store);
+      const fresh = async (): Promise<MemoryStore> => {
+        const copy = new MemoryStore("copy");
+        for await (const { key } of before.list("")) await copy.put(key, bytesSource((await readAll(before, key)) ?? ""));
+        for (const id of ids) noteStale(state(), ["copy"], id);
+        return copy;
+      };
+      const counting = faultyStore(await fresh());
+      await replaceStale(store, counting, state(), {});
+      expect(counting.calls.length).toBeGreaterThan(15);
+      for (let nth = 1; nth <= counting.calls.length; nth += 1) {
+        const copy = await fresh();
+        await replaceStale(store, faultyStore(copy, [{ nth, does }]), state(), {}).catch((error: unknown) => {
+          if (!(error instanceof BackupError)) throw error;
+        });
+        await expectAllThere(copy, `call ${nth}`);
+        for (const id of takeStale(state(), "copy")) noteStale(state(), ["copy"], id);
+        const { kept } = await replaceStale(store, copy, state(), {});
+        expect(kept).toEqual([]);
+        await expectAllThere(copy, `after call ${nth}`);
+      }
+    },
+    60_000,
+  );
 
   test("that lacks a point is left to the next copying, and a list that was half taken is not lost", async () => {
     const copy = new MemoryStore("copy");

@@ -50,22 +50,17 @@ export async function chooseEncryption(
 /** The user's key, made where there is none: one for all repositories. */
 async function settleKey(settings: KeySettings): Promise<{ encryption: EncryptionConfig; news: KeyNews }> {
   const { path, from } = identityPlace(settings);
-  const isNew = findIdentityFile(path) === undefined && (from !== "default" || knownRecipients(settings).length === 0);
+  const isNew = findIdentityFile(path) === undefined && (from !== "default" || readRecipients(settings.environment).length === 0);
   if (isNew && from !== "default")
     throw new BackupError("key_missing", `there is no key at ${path}, which ${from} names`, { hint: `holdfast key new --output ${path}` });
   const recipients = isNew ? [await makeKey(settings, path)] : await ownRecipients(settings);
   return { encryption: { recipients }, news: { isNew, file: path, recipients, isHere: findIdentityFile(path) !== undefined } };
 }
 
-/** As the file beside the default identity names them: no secret is needed to begin with another repository. */
-function knownRecipients(settings: KeySettings): string[] {
-  return readRecipients(environmentOf(settings));
-}
-
 /** Whom this user's points are for: by the file beside the default identity, or by the newest key in the one that counts. */
 async function ownRecipients(settings: KeySettings): Promise<string[]> {
   const { path, from } = identityPlace(settings);
-  const written = from === "default" ? knownRecipients(settings) : [];
+  const written = from === "default" ? readRecipients(settings.environment) : [];
   if (written.length > 0) return written;
   const { text } = await readIdentityText(settings);
   const newest = (await readKeyPairs(text, path)).at(-1);
@@ -98,12 +93,7 @@ export async function makeKey(settings: KeySettings, path: string, passphrase?: 
 
 /** For the next repository of this user, where the key is the default one. */
 export function rememberRecipient(settings: KeySettings, path: string, recipient: string): void {
-  const environment = environmentOf(settings);
-  if (path === defaultIdentityFile(environment)) writeRecipients(environment, [recipient]);
-}
-
-function environmentOf({ environment, own }: KeySettings): Readonly<Record<string, string | undefined>> {
-  return { ...environment, ...own };
+  if (path === defaultIdentityFile(settings.environment)) writeRecipients(settings.environment, [recipient]);
 }
 
 /** Facts about the identity file that counts; reads no secret of a protected one. */

@@ -5,7 +5,7 @@ import { keySettings } from "../app-stores.ts";
 import type { EncryptionConfig } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
-import { createIdentityFile, defaultIdentityFile, findIdentityFile, isProtected, replaceIdentityFile } from "../keys/identity-file.ts";
+import { defaultIdentityFile, findIdentityFile, isProtected, keyExists, openIdentityFile, replaceIdentityFile } from "../keys/identity-file.ts";
 import { identityPlace, type KeySettings, readIdentityText } from "../keys/open.ts";
 import { configFolder, writeConfigFile } from "../setup/config-file.ts";
 import { type IdentityFacts, identityFacts, makeKey, readKeyPairs, rememberRecipient } from "./encryption.ts";
@@ -29,11 +29,10 @@ export interface NewKey {
 
 /** `output` undefined: where Holdfast looks for it. Throws `usage` where a key is already. */
 export async function newKey(settings: KeySettings, output: string | undefined, isProtectionAsked: boolean): Promise<NewKey> {
-  const { environment, own } = settings;
-  const file = output ?? defaultIdentityFile({ ...environment, ...own });
+  const file = output ?? defaultIdentityFile(settings.environment);
   // Before anybody types a passphrase for nothing.
-  if (findIdentityFile(file) !== undefined) createIdentityFile(file, "");
-  const passphrase = isProtectionAsked ? await (await import("../keys/terminal.ts")).askNewPassphrase(own) : undefined;
+  if (findIdentityFile(file) !== undefined) throw keyExists(file);
+  const passphrase = isProtectionAsked ? await (await import("../keys/terminal.ts")).askNewPassphrase(settings.own) : undefined;
   return { file, recipient: await makeKey(settings, file, passphrase) };
 }
 
@@ -105,11 +104,9 @@ async function renewIdentity(settings: KeySettings, inUse: readonly string[]): P
   const { path } = identityPlace(settings);
   const present = findIdentityFile(path);
   if (present === undefined) return { file: path, recipient: await makeKey(settings, path), old: [] };
-  const { environment, own } = settings;
   const { askPassphrase } = await import("../keys/terminal.ts");
-  const passphrase = isProtected(present) ? await askPassphrase(`Passphrase of ${path}`, own) : undefined;
-  const withPassphrase = { ...settings, environment, own: passphrase === undefined ? own : { ...own, HOLDFAST_PASSPHRASE: passphrase } };
-  const { text } = await readIdentityText(withPassphrase);
+  const passphrase = isProtected(present) ? await askPassphrase(`Passphrase of ${path}`, settings.own) : undefined;
+  const text = await openIdentityFile(present, async () => passphrase);
   const { parseIdentities, identityEntry } = await import("../keys/identities.ts");
   if (parseIdentities(text, path).ssh !== undefined)
     throw new BackupError("usage", `${path} is an ssh key, which is not rotated here`, {

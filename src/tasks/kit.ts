@@ -18,8 +18,7 @@ import { refuseInside } from "./keys.ts";
 /** Gives the file's path. `output` undefined: beside the key, where nothing commits it. Throws `key_missing`, `usage`. */
 export async function writeKit(app: App, output: string | undefined): Promise<string> {
   const settings = keySettings(app);
-  const path =
-    output ?? join(configHome({ ...settings.environment, ...settings.own }), `recovery-kit-${app.name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}.html`);
+  const path = output ?? join(configHome(settings.environment), `recovery-kit-${app.name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}.html`);
   refuseInside(app, path);
   const { file, text } = await readIdentityText(settings);
   const { parseIdentities } = await import("../keys/identities.ts");

@@ -14,6 +14,7 @@ import { defaultRetention, planRetention } from "../../src/core/retention.ts";
 import { readCatalogue } from "../../src/points/catalogue.ts";
 import { findVersions } from "../../src/points/find.ts";
 import { publishPoint } from "../../src/points/publish.ts";
+import { freshGrace } from "../../src/prune/grace.ts";
 import { prune, readPrunePlan } from "../../src/prune/prune.ts";
 import { createStoreFolder, FolderStore } from "../../src/stores/folder.ts";
 
@@ -42,7 +43,14 @@ try {
   const store = new FolderStore("bench", folder);
   await timed("1,000 points are made up", () => fill(store));
   const { points } = await timed("the catalogue of 1,000 points", () => readCatalogue(store));
-  const request = { store, policy: { ...defaultRetention, withinMs: 0, last: 500 }, machine: "bench", rungs: new Set<string>(), now };
+  const request = {
+    store,
+    policy: { ...defaultRetention, withinMs: 0, last: 500 },
+    machine: "bench",
+    rungs: new Set<string>(),
+    now,
+    grace: freshGrace,
+  };
   await timed("the plan of a prune", () => readPrunePlan({ ...request, beyondHalf: "remove" }));
   const all = await timed("find a file of one version for each point", () => findVersions(store, points, (path) => path === "changed.txt"));
   await timed("find every file", () => findVersions(store, points, () => true));

@@ -33,6 +33,11 @@ export async function readTrash(store: Store, options: CallOptions = {}): Promis
   return found.sort((a, b) => (a.manifest.id < b.manifest.id ? -1 : 1));
 }
 
+/** Where a point goes that is pruned now. */
+export function trashFolder(now: Date): string {
+  return `trash/${now.toISOString().slice(0, 10).replaceAll("-", "")}`;
+}
+
 /** The day in a folder's name, as the moment at which it began. */
 export function trashedAt(folder: string): Date {
   const [, year, month, day] = /^trash\/(\d{4})(\d\d)(\d\d)$/.exec(folder) ?? [];
@@ -41,7 +46,7 @@ export function trashedAt(folder: string): Date {
 
 /** Moves a living point into the trash. Throws `store_failed` where the copy is not what the manifest says: then the point stays. */
 export async function moveToTrash(store: Store, manifest: Manifest, now: Date, options: CallOptions = {}): Promise<void> {
-  const folder = `trash/${now.toISOString().slice(0, 10).replaceAll("-", "")}`;
+  const folder = trashFolder(now);
   await copyPointWithin(store, manifest, dayOf(manifest.id), folder, options);
   await deletePointIn(store, manifest, dayOf(manifest.id), options);
 }

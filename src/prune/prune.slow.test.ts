@@ -12,14 +12,18 @@ import { readCatalogue } from "../points/catalogue.ts";
 import { findTrashed, moveFromTrash, readTrash, withTrashed } from "../points/trash.ts";
 import { FolderStore } from "../stores/folder.ts";
 import { readAll, type Store } from "../stores/store.ts";
+import type { Grace } from "./grace.ts";
 import { type PruneResult, prune } from "./prune.ts";
 
 const now = new Date("2026-11-21T12:00:00.000Z");
 const policy = { ...defaultRetention, withinMs: 0, daily: 1, weekly: 0, monthly: 0 };
 const points = [3, 2, 1].map((days, at) => fakeManifest(new Date(now.getTime() - days * dayMs), at));
 
+/** As if runs had seen every folder of the trash for a year. */
+const waited: Grace = { elapsedMs: 365 * dayMs, seenAt: null, since: new Map([["trash/20261121", 0]]) };
+
 function run(store: Store, at = now): Promise<PruneResult> {
-  return prune({ store, policy, machine: "here", rungs: new Set(), now: at, beyondHalf: "remove" });
+  return prune({ store, policy, machine: "here", rungs: new Set(), now: at, grace: waited, beyondHalf: "remove" });
 }
 
 describe("a folder", () => {

@@ -11,6 +11,7 @@ import { readPruned } from "../points/pruned.ts";
 import { findTrashed, mendTrash, moveFromTrash, readTrash } from "../points/trash.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import type { Store } from "../stores/store.ts";
+import { freshGrace, type Grace } from "./grace.ts";
 import { type PruneRequest, type PruneResult, prune, readPrunePlan } from "./prune.ts";
 
 const now = new Date("2026-11-21T12:00:00.000Z");
@@ -22,6 +23,16 @@ const [first, second, third, fourth] = points as [Manifest, Manifest, Manifest, 
 Object.assign(second, { base: first.id, full: first.id, step: 1, level: 1, previous: first.id });
 Object.assign(fourth, { base: third.id, full: third.id, step: 1, level: 1, previous: third.id });
 
+/** As if runs had seen every folder of the trash for a year. */
+const waited: Grace = {
+  elapsedMs: 365 * dayMs,
+  seenAt: null,
+  since: new Map([
+    ["trash/20261121", 0],
+    ["trash/20261122", 0],
+  ]),
+};
+
 async function filled(all: readonly Manifest[] = points): Promise<Map<string, Buffer>> {
   const files = new Map<string, Buffer>();
   await putFakePoints(new MemoryStore("fill", files), all);
@@ -29,7 +40,7 @@ async function filled(all: readonly Manifest[] = points): Promise<Map<string, Bu
 }
 
 function run(store: Store, wish: Partial<PruneRequest> = {}): Promise<PruneResult> {
-  return prune({ store, policy, machine: "here", rungs: new Set(), now, beyondHalf: "remove", ...wish });
+  return prune({ store, policy, machine: "here", rungs: new Set(), now, grace: waited, beyondHalf: "remove", ...wish });
 }
 
 describe("a run of prune", () => {
@@ -185,7 +196,16 @@ describe("a run that fails at any step", () => {
 
 describe("what it decides", () => {
   const verdictsOf = async (store: Store, wish: Partial<PruneRequest> = {}): Promise<Record<string, readonly string[]>> => {
-    const { verdicts } = await readPrunePlan({ store, policy, machine: "here", rungs: new Set(), now, beyondHalf: "half", ...wish });
+    const { verdicts } = await readPrunePlan({
+      store,
+      policy,
+      machine: "here",
+      rungs: new Set(),
+      now,
+      grace: freshGrace,
+      beyondHalf: "half",
+      ...wish,
+    });
     return Object.fromEntries(verdicts.map(({ id, isKept, reasons }) => [`${isKept ? "keep" : "remove"} ${id}`, reasons]));
   };
 

@@ -10,8 +10,9 @@ import type { RetentionPolicy } from "../core/retention.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { deleteMarks, readMarks } from "../points/marks.ts";
 import { recordPruned } from "../points/pruned.ts";
-import { deletePointIn, mendTrash, moveToTrash, readTrash, type TrashedPoint, trashedAt } from "../points/trash.ts";
+import { deletePointIn, mendTrash, moveToTrash, readTrash, type TrashedPoint, trashedAt, trashFolder } from "../points/trash.ts";
 import { bytesSource, type CallOptions, type Store } from "../stores/store.ts";
+import { type Grace, isOver, passGrace } from "./grace.ts";
 import { type PrimaryFacts, type PrunePlan, planPrune } from "./plan.ts";
 
 export interface PruneRequest {
@@ -24,6 +25,8 @@ export interface PruneRequest {
   /** Of a copy. */
   readonly primary?: PrimaryFacts;
   readonly now: Date;
+  /** How long earlier runs have seen the trash wait. */
+  readonly grace: Grace;
   /** What to do with more than half of the machine's points: all of them, half of them, or nothing but throw `consent_missing`. */
   readonly beyondHalf: "remove" | "half" | "refuse";
   /** Ends the removing after so long: who waits for the lock shall not wait for a day's worth. */
@@ -42,6 +45,8 @@ export interface PruneResult {
   readonly waiting: number;
   /** Deleted for good now. */
   readonly deleted: readonly PointId[];
+  /** For the next run. */
+  readonly grace: Grace;
   /** Its time was over before it was done: the next run goes on. */
   readonly isCut: boolean;
   /** Of a refusal. */
@@ -70,7 +75,16 @@ export async function prune(request: PruneRequest): Promise<PruneResult> {
   if (removals.length + expired.points.length + expired.rest.length > 0) {
     const refusal = await refusalOf(store, options);
     if (refusal !== undefined)
-      return { status: "refused", plan, removed: [], waiting: plan.removals.length, deleted: [], isCut: false, message: refusal };
+      return {
+        status: "refused",
+        plan,
+        removed: [],
+        waiting: plan.removals.length,
+        deleted: [],
+        isCut: false,
+        grace: expired.grace,
+        message: refusal,
+      };
   }
   await mendTrash(store, living, machine, options);
   await recordPruned(store, removals, { machine, now }, options);
@@ -88,7 +102,15 @@ export async function prune(request: PruneRequest): Promise<PruneResult> {
   await deleteMarks(store, withoutLiving(deleted, living), options);
   await store.flush(options);
   await store.clearLeftovers?.(now, options);
-  return { status: "done", plan, removed, waiting: plan.removals.length - removed.length, deleted, isCut: removed.length < removals.length };
+  return {
+    status: "done",
+    plan,
+    removed,
+    waiting: plan.removals.length - removed.length,
+    deleted,
+    isCut: removed.length < removals.length,
+    grace: expired.grace,
+  };
 }
 
 function tooMuch(store: Store, { removals, limit, verdicts }: PrunePlan): BackupError {
@@ -116,19 +138,27 @@ interface Expired {
   readonly points: readonly TrashedPoint[];
   /** Keys of days that are long over, which no manifest explains. */
   readonly rest: readonly string[];
+  readonly grace: Grace;
 }
 
-/** Whole days after the day on which it was pruned. Rests may be another machine's, whose days are more: they wait for longer. */
-async function readExpired(store: Store, { policy, machine, now }: PruneRequest, options: CallOptions): Promise<Expired> {
-  const isOver = (folder: string, days: number): boolean => now.getTime() - trashedAt(folder).getTime() >= (days + 1) * dayMs;
+/** Rests may be another machine's, whose days are more: they wait for longer. */
+async function readExpired(store: Store, { policy, machine, now, ...request }: PruneRequest, options: CallOptions): Promise<Expired> {
   const trash = await readTrash(store, options);
   const explained = new Set(trash.flatMap(({ manifest, folder }) => keysIn(manifest, folder)));
-  const rest: string[] = [];
+  const unexplained: { readonly key: string; readonly folder: string }[] = [];
   for await (const { key } of store.list("trash/", options)) {
     const folder = /^trash\/\d{8}(?=\/)/.exec(key)?.[0];
-    if (folder !== undefined && !explained.has(key) && isOver(folder, Math.max(policy.trashDays, restDays))) rest.push(key);
+    if (folder !== undefined && !explained.has(key)) unexplained.push({ key, folder });
   }
-  return { points: trash.filter(({ manifest, folder }) => manifest.machine === machine && isOver(folder, policy.trashDays)), rest };
+  const folders = [...trash, ...unexplained].map(({ folder }) => folder);
+  const grace = passGrace(request.grace, now, [...folders, trashFolder(now)], policy.trashDays);
+  return {
+    points: trash.filter(({ manifest, folder }) => manifest.machine === machine && isOver(grace, folder, now, policy.trashDays)),
+    rest: unexplained.flatMap(({ key, folder }) =>
+      isOver(grace, folder, now, policy.trashDays) && now.getTime() - trashedAt(folder).getTime() >= restDays * dayMs ? [key] : [],
+    ),
+    grace,
+  };
 }
 
 const restDays = 90;

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import * as z from "zod";
 import { type App, now, randomSuffix } from "../app.ts";
 import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
 import { chainOf } from "../core/catalogue.ts";
@@ -15,6 +16,7 @@ import { addMark } from "../points/marks.ts";
 import { writeMetadata } from "../points/metadata.ts";
 import { readPruned } from "../points/pruned.ts";
 import { findTrashed, mendTrash, moveFromTrash, readTrash, type TrashedPoint, trashedChain } from "../points/trash.ts";
+import { freshGrace, type Grace } from "../prune/grace.ts";
 import type { PrunePlan } from "../prune/plan.ts";
 import { type PruneRequest, prune, readPrunePlan } from "../prune/prune.ts";
 import { copyLock } from "../replicate/copy-state.ts";
@@ -77,8 +79,8 @@ async function pruneStore(app: App, store: Store, wish: PruneWish, judgesOthers:
   await using _lock = await lockOf(app, store, "pruning", wish.signal);
   const result = await prune({ ...request, beyondHalf: wish.force ? "remove" : "refuse" });
   await after(app, store, result);
-  noteOutcome(app, store.name, { refusal: result.message ?? null });
-  const { isCut: _, ...outcome } = result;
+  const { isCut: _, grace, ...outcome } = result;
+  noteOutcome(app, store.name, { at: now().toISOString(), refusal: result.message ?? null, grace });
   return { store: store.name, ...outcome };
 }
 
@@ -99,6 +101,7 @@ async function requestFor(
     machine,
     rungs: new Set(known === undefined ? [] : [known.id, ...known.rungs.map(({ id }) => id)]),
     now: now(),
+    grace: readOutcome(app, store.name).grace,
     beyondHalf: "half",
     signal: wish.signal,
     ...(wish.onEvent === undefined ? {} : { onEvent: wish.onEvent }),
@@ -131,7 +134,7 @@ async function after(app: App, store: Store, { status, removed, waiting, deleted
  */
 export async function pruneWhenDue(app: App, name: string, signal: AbortSignal): Promise<void> {
   const last = readOutcome(app, name);
-  if (last !== undefined && Math.abs(now().getTime() - Date.parse(last.at)) < everyMs) return;
+  if (last.at !== null && Math.abs(now().getTime() - Date.parse(last.at)) < everyMs) return;
   try {
     const primary = primaryStore(app);
     const store = name === primary.name ? primary : await findStore(app, name);
@@ -139,12 +142,13 @@ export async function pruneWhenDue(app: App, name: string, signal: AbortSignal):
     await using _lock = await lockOf(app, store, "pruning", signal, 5_000);
     const result = await prune({ ...request, longestMs });
     await after(app, store, result);
-    if (!result.isCut) noteOutcome(app, name, { refusal: result.message ?? null });
+    // One that was cut goes on with the next point.
+    noteOutcome(app, name, { at: result.isCut ? last.at : now().toISOString(), refusal: result.message ?? null, grace: result.grace });
   } catch (error) {
     if (signal.aborted) throw error;
     app.log.write("prune_failed", { store: name, message: describeError(error) });
     // Another run is at work there: the next point's worker comes again.
-    if (!(error instanceof BackupError && error.code === "locked")) noteOutcome(app, name, { refusal: null });
+    if (!(error instanceof BackupError && error.code === "locked")) noteOutcome(app, name, { ...last, at: now().toISOString() });
   }
 }
 
@@ -155,30 +159,45 @@ const longestMs = 5_000;
 /** Stores that keep everything, because they take no deletions, as the last run saw it. */
 export function readRefusals(app: App): { readonly store: string; readonly message: string }[] {
   return app.config.stores.flatMap(({ name }) => {
-    const refusal = readOutcome(app, name)?.refusal ?? null;
+    const { refusal } = readOutcome(app, name);
     return refusal === null ? [] : [{ store: name, message: refusal }];
   });
 }
 
-interface Outcome {
-  readonly at: string;
+/** What is known of a store's pruning on this machine. */
+const outcomeSchema = z.object({
+  /** When it was last pruned to the end. */
+  at: z.iso.datetime().nullable(),
   /** Why the store takes no deletions. */
+  refusal: z.string().nullable(),
+  grace: z.object({ elapsedMs: z.number().nonnegative(), seenAt: z.iso.datetime().nullable(), since: z.record(z.string(), z.number()) }),
+});
+
+interface Outcome {
+  readonly at: string | null;
   readonly refusal: string | null;
+  readonly grace: Grace;
 }
 
-function readOutcome(app: App, store: string): Outcome | undefined {
+const neverPruned: Outcome = { at: null, refusal: null, grace: freshGrace };
+
+function readOutcome(app: App, store: string): Outcome {
   try {
-    const json = parseJson(readFileSync(join(app.state.prunes, `${store}.json`), "utf8")) as Partial<Outcome> | undefined;
-    return typeof json?.at === "string" ? { at: json.at, refusal: typeof json.refusal === "string" ? json.refusal : null } : undefined;
+    const result = outcomeSchema.safeParse(parseJson(readFileSync(join(app.state.prunes, `${store}.json`), "utf8")));
+    if (!result.success) return neverPruned;
+    const { elapsedMs, seenAt, since } = result.data.grace;
+    const grace = { elapsedMs, seenAt: seenAt === null ? null : new Date(seenAt), since: new Map(Object.entries(since)) };
+    return { ...result.data, grace };
   } catch {
-    return undefined; // never pruned on this machine
+    return neverPruned;
   }
 }
 
-function noteOutcome(app: App, store: string, outcome: Omit<Outcome, "at">): void {
+function noteOutcome(app: App, store: string, outcome: Outcome): void {
   mkdirSync(app.state.prunes, { recursive: true });
   const file = join(app.state.prunes, `${store}.json`);
-  writeFileSync(`${file}.new`, `${JSON.stringify({ at: now().toISOString(), ...outcome })}\n`);
+  const grace = { ...outcome.grace, since: Object.fromEntries(outcome.grace.since) };
+  writeFileSync(`${file}.new`, `${JSON.stringify({ ...outcome, grace })}\n`);
   renameSync(`${file}.new`, file);
 }
 

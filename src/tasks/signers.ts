@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { type App, now } from "../app.ts";
-import { copyStores, primaryStore } from "../app-stores.ts";
+import { copyConfigs, openStore, primaryStore } from "../app-stores.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { PointId } from "../core/ids.ts";
 import { machineName } from "../core/machine-name.ts";
@@ -139,8 +139,9 @@ export async function trustSigner(app: App, fingerprint: string): Promise<{ read
 
 async function readStores(app: App): Promise<{ readonly store: Store; readonly points: readonly Manifest[] }[]> {
   const found: { store: Store; points: readonly Manifest[] }[] = [];
-  for (const store of [primaryStore(app), ...(await copyStores(app))]) {
+  for (const open of [async () => primaryStore(app), ...copyConfigs(app).map((config) => () => openStore(app, config))]) {
     try {
+      const store = await open();
       found.push({ store, points: (await readCatalogue(store)).points });
     } catch (error) {
       if (!(error instanceof BackupError)) throw error; // away, or damaged: the others may tell

@@ -103,6 +103,8 @@ function isBeyondRepair({ kind, weight }: Finding): boolean {
 
 async function mendPiece(request: RepairRequest, piece: Piece, { copies }: Pick<Finding, "copies">): Promise<string> {
   const { others, options } = request;
+  if ((await request.store.stat(manifestKey(piece.manifest.id), options)) === undefined)
+    throw new BackupError("damaged", `point ${piece.manifest.id} was deleted meanwhile`);
   let last: unknown;
   for (const other of others.filter(({ name }) => copies.includes(name))) {
     try {

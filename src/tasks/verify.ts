@@ -4,14 +4,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type App, now, random } from "../app.ts";
 import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
+import { capture } from "../capture/capture.ts";
 import { KnownState } from "../capture/known.ts";
 import { chainOf, findPoint, sortPoints } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
 import type { RememberedPoint } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
-import { type Manifest, manifestKey } from "../core/manifest.ts";
+import { type Artifact, type Manifest, manifestKey } from "../core/manifest.ts";
 import { Policy } from "../core/policy.ts";
-import { readContents } from "../points/catalogue.ts";
+import { readContents, readNote } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
 import { acquireLock } from "../state/lock.ts";
@@ -135,7 +136,29 @@ async function repairLocked(app: App, request: RepairRequest): Promise<RepairRes
     waitMs: lockWaitMs,
     ...(signal === undefined ? {} : { signal }),
   });
-  return repair(request);
+  return repair({ ...request, recapture: (full, spool) => recapture(app, request.store, full, spool) });
+}
+
+/** As the point was captured, and as if there had been none before it. */
+async function recapture(app: App, store: Store, full: Manifest, spool: string): Promise<readonly Artifact[]> {
+  const { include, exclude } = app.config;
+  const result = await capture({
+    repository: app.repository,
+    name: app.name,
+    policy: new Policy({ include, exclude }),
+    policyDigest: "",
+    storeFolders: storeFoldersOf(app),
+    state: new KnownState(join(spool, "state")),
+    known: undefined,
+    footing: { kind: "full" },
+    id: full.id,
+    fullIndex: undefined,
+    spool,
+    startedAt: now(),
+    // Damaged contents do not tell the note; then they cannot be made again, but the rest can.
+    note: await readNote(store, full).catch(() => undefined),
+  });
+  return result.status === "captured" ? result.artifacts : [];
 }
 
 const lockWaitMs = 10 * 60_000;

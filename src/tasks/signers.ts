@@ -42,12 +42,21 @@ export async function readySigner(app: App, store: Store): Promise<FoundSigningK
   return found;
 }
 
-/** Judges by the repository's list, and by this machine's own key in any case. Throws `io_failed` where the list cannot be read. */
+/** Judges by the repository's list, and by this machine's own key in any case. Of a list that cannot be read, which `doctor` tells, nobody is trusted. */
 export function readTrust({ environment, state }: Pick<App, "environment" | "state">): (manifest: Manifest) => PointSignature {
-  const trusted = readSigners(state.signers);
+  const trusted = readableSigners(state.signers);
   const own = findSigningKey(signingKeyFile(environment));
   if (own?.status === "ready") trusted.set(own.key.fingerprint, { name: machineName(hostname()), key: own.key.publicKey });
   return (manifest) => judgeSignature(manifest, trusted);
+}
+
+function readableSigners(file: string): Map<string, Signer> {
+  try {
+    return readSigners(file);
+  } catch (error) {
+    if (error instanceof BackupError) return new Map(); // a restore goes on, with a warning for each unknown signer
+    throw error;
+  }
 }
 
 /** The worst of a chain's signatures, since a restore believes all of it; and whose it is. */
@@ -76,12 +85,18 @@ export function refuseBadSignature(signature: ChainSignature): void {
  * From then on another key is an unknown signer until `trustSigner`.
  */
 export function meetStore({ state }: Pick<App, "state">, store: Pick<Store, "name" | "url">, points: readonly Manifest[]): NamedSigner[] {
-  if (hasMet({ state }, store)) return [];
-  const signers = [...signersOf(points).values()];
-  const added = addSigners(state.signers, signers, `first use of the store ${store.name}, ${now().toISOString()}`);
-  mkdirSync(dirname(state.metStores), { recursive: true });
-  appendFileSync(state.metStores, `${withoutCredentials(store.url)}\n`);
-  return added.map(named);
+  try {
+    if (hasMet({ state }, store)) return [];
+    const signers = [...signersOf(points).values()];
+    const added = addSigners(state.signers, signers, `first use of the store ${store.name}, ${now().toISOString()}`);
+    mkdirSync(dirname(state.metStores), { recursive: true });
+    appendFileSync(state.metStores, `${withoutCredentials(store.url)}\n`);
+    return added.map(named);
+  } catch (error) {
+    // A repository that cannot be written to, as on a disk that is mounted to be rescued, can be read and restored from all the same.
+    if (error instanceof BackupError || systemCode(error) !== undefined) return [];
+    throw error;
+  }
 }
 
 /** The same, where the points are not at hand: they are read where the store is new. */

@@ -10,11 +10,11 @@ import { join } from "node:path";
 import { BackupError, describeError } from "../core/errors.ts";
 import type { StoredManifest } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
-import { type Artifact, findArtifact, type Manifest, manifestKey, parseArtifactName, writeManifest } from "../core/manifest.ts";
+import { type Artifact, findArtifact, type Manifest, manifestKey, parseArtifactName } from "../core/manifest.ts";
 import { git } from "../git/run.ts";
 import { openArtifact } from "../points/catalogue.ts";
 import { checkedSource } from "../points/publish.ts";
-import { bytesSource, type Source, type Store } from "../stores/store.ts";
+import { bytesSource, readAll, type Source, type Store } from "../stores/store.ts";
 import { withoutHeader } from "./bundles.ts";
 import { readRecords } from "./decode.ts";
 import type { Finding } from "./finding.ts";
@@ -134,16 +134,18 @@ async function mendPoint(request: RepairRequest, id: PointId): Promise<string> {
       await write(store, piece.key, checkedSource(other, piece.key, artifact, options), request);
       await readBack(store, piece, request);
     }
-    await writeWhole(store, found, request);
+    await copyManifest(other, found, request);
     return other.name;
   }
   throw new BackupError("damaged", `the manifest of point ${id}: no other store holds it as it should be`);
 }
 
-async function writeWhole(store: Store, { manifest, sha256 }: StoredManifest, request: RepairRequest): Promise<void> {
-  const text = writeManifest(manifest);
-  if (hash("sha256", text, "hex") !== sha256) throw new BackupError("damaged", `the manifest of point ${manifest.id} is not written as we write it`);
-  await write(store, manifestKey(manifest.id), bytesSource(text), request);
+async function copyManifest(from: Store, { manifest, sha256 }: StoredManifest, request: RepairRequest): Promise<void> {
+  const key = manifestKey(manifest.id);
+  const bytes = await readAll(from, key, request.options);
+  if (bytes === undefined || hash("sha256", bytes, "hex") !== sha256)
+    throw new BackupError("damaged", `the manifest of point ${manifest.id} in the store ${from.name} is another than a moment ago`);
+  await write(request.store, key, bytesSource(bytes), request);
 }
 
 /** `replace` puts it in the place of what stands there at one instant, and only when the source has ended well. */

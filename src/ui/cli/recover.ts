@@ -8,7 +8,7 @@ import { readIdentity } from "../../points/identity.ts";
 import { resolve } from "../../restore/resolve.ts";
 import { stateDirOf, stateLayout } from "../../state/layout.ts";
 import { rememberRepositoryId } from "../../state/repository-id.ts";
-import { restoreTo } from "../../tasks/restore.ts";
+import { type FoundRestore, restoreTo } from "../../tasks/restore.ts";
 import { judgeChain, meetStore, readTrust } from "../../tasks/signers.ts";
 import type { CommandContext } from "./context.ts";
 import { report } from "./restore.ts";
@@ -40,7 +40,7 @@ export async function recover({ cwd, output, signal }: CommandContext, options: 
     // Nothing here could know the key: what a person noted tells.
     if (signature.status === "unknown_signer") output.note(`Signed with the key ${signature.fingerprint}: is it the one that you noted?`);
     else tellSignature(signature, output, options.force === true);
-    const found = { ...resolved, store, points, damaged, signature, newSigners: [] };
+    let found: FoundRestore = { ...resolved, store, points, damaged, signature, newSigners: [] };
     const result = await restoreTo(found, isAbsolute(dir) ? dir : join(cwd, dir), {
       signal,
       onProgress: (step) => output.progress(`restoring: ${step} …`),
@@ -49,7 +49,8 @@ export async function recover({ cwd, output, signal }: CommandContext, options: 
     if (result.comparison.differences.length === 0) {
       const state = stateLayout(stateDirOf(result.gitDir));
       rememberRepositoryId(state, identity.repository);
-      tellNewSigners(meetStore({ state }, store, points), url, output);
+      found = { ...found, newSigners: meetStore({ state }, store, points) };
+      tellNewSigners(found.newSigners, url, output);
     }
     return report(result, found, { output, startedAt, where: result.target });
   } finally {

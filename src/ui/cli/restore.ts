@@ -67,7 +67,7 @@ async function lostAlone(context: CommandContext, options: RestoreOptions, what:
 /** What became of a restore, in words and as a document. */
 export function report(
   result: RestoreResult,
-  found: Pick<FoundRestore, "plan" | "explanation" | "signature">,
+  found: Pick<FoundRestore, "plan" | "explanation" | "signature" | "newSigners">,
   { output, startedAt, where }: { readonly output: Output; readonly startedAt: number; readonly where: string },
 ): number {
   const { comparison, problems, skipped, settings, hooks, worktrees } = result;
@@ -92,6 +92,7 @@ export function report(
     point: found.plan.point.id,
     result: found.plan.result,
     signature: found.signature,
+    newSigners: found.newSigners,
     target: result.target,
     comparison,
     worktrees,

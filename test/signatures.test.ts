@@ -120,6 +120,18 @@ describe("whose keys are trusted", () => {
     expect(JSON.parse(list.stdout).signatures).toMatchObject([{ status: "trusted", fingerprint }]);
   });
 
+  test("a list that cannot be read or written keeps nobody from a restore, and doctor tells", async () => {
+    using work = await workspace();
+    rmSync(signers(work));
+    mkdirSync(signers(work));
+    rmSync(join(work.repo.path, ".git/holdfast/met-stores"));
+    const restored = await work.run(["restore", "--verify-only"]);
+    expect(restored).toMatchObject({ code: 0, stderr: expect.stringContaining("which this machine trusts.") });
+    expect((await work.run(["restore", "--verify-only"], machine(work, "visitor"))).stderr).toContain("which this machine does not know");
+    expect((await work.run(["backup"])).code).toBe(0);
+    expect((await work.run(["doctor"])).stdout).toMatch(/wrong {3}signing: cannot read .*allowed_signers/);
+  });
+
   test("a key that cannot be used fails no point: it is unsigned, and said", async () => {
     using work = await workspace();
     const broken = machine(work, "broken");

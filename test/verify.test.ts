@@ -83,6 +83,22 @@ describe("verify", () => {
     expect(repositoryState(target)).toEqual(before);
   });
 
+  test("a full point's files are made again from the repository where nothing has changed since", async () => {
+    using work = await workspace();
+    work.repo.write("untracked.txt", "still here\n");
+    const id = await work.backup("--full", "-m", "a note");
+    for (const kind of ["tar.zst", "contents.zst"] as const) {
+      const file = await artifactOf(work, id, kind);
+      const before = readFileSync(file);
+      flip(file);
+      const { repair } = await work.json(["verify", "latest", "--read-data", "--repair"], kind === "tar.zst" ? 0 : 13);
+      if (kind === "tar.zst") {
+        expect(repair).toMatchObject({ mended: [{ point: id, by: "made again from this repository" }], unmended: [], fullPoint: null });
+        expect(readFileSync(file)).toEqual(before);
+      } else expect(repair.unmended).toMatchObject([{ reason: expect.stringContaining("the repository as it is now gives other bytes") }]);
+    }
+  });
+
   test("a store that was put back to an older state is told by what this machine remembers", async () => {
     using work = await workspace();
     await withCopy(work);

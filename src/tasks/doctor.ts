@@ -8,6 +8,7 @@ import { shellWord } from "../core/words.ts";
 import { gitText } from "../git/run.ts";
 import { probeHooks } from "../hooks/probe.ts";
 import { hooksStatus } from "../hooks/status.ts";
+import { readSigners } from "../keys/signers.ts";
 import { findSigningKey } from "../keys/signing-key.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
@@ -66,7 +67,8 @@ async function checkStore(app: App, mend: boolean): Promise<Check[]> {
   return checks;
 }
 
-async function checkSigning({ environment }: App): Promise<Check[]> {
+async function checkSigning({ environment, state }: App): Promise<Check[]> {
+  readSigners(state.signers);
   const file = signingKeyFile(environment);
   const found = findSigningKey(file);
   if (found?.status === "unusable")

@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { type App, now } from "../app.ts";
-import { copyStores, primaryStore } from "../app-stores.ts";
+import { copyConfigs, openStore, primaryStore } from "../app-stores.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import type { PointId } from "../core/ids.ts";
 import { machineName } from "../core/machine-name.ts";
@@ -42,12 +42,21 @@ export async function readySigner(app: App, store: Store): Promise<FoundSigningK
   return found;
 }
 
-/** Judges by the repository's list, and by this machine's own key in any case. Throws `io_failed` where the list cannot be read. */
+/** Judges by the repository's list, and by this machine's own key in any case. Of a list that cannot be read, which `doctor` tells, nobody is trusted. */
 export function readTrust({ environment, state }: Pick<App, "environment" | "state">): (manifest: Manifest) => PointSignature {
-  const trusted = readSigners(state.signers);
+  const trusted = readableSigners(state.signers);
   const own = findSigningKey(signingKeyFile(environment));
   if (own?.status === "ready") trusted.set(own.key.fingerprint, { name: machineName(hostname()), key: own.key.publicKey });
   return (manifest) => judgeSignature(manifest, trusted);
+}
+
+function readableSigners(file: string): Map<string, Signer> {
+  try {
+    return readSigners(file);
+  } catch (error) {
+    if (error instanceof BackupError) return new Map(); // a restore goes on, with a warning for each unknown signer
+    throw error;
+  }
 }
 
 /** The worst of a chain's signatures, since a restore believes all of it; and whose it is. */
@@ -76,11 +85,17 @@ export function refuseBadSignature(signature: ChainSignature): void {
  * From then on another key is an unknown signer until `trustSigner`.
  */
 export function meetStore({ state }: Pick<App, "state">, store: Pick<Store, "name" | "url">, points: readonly Manifest[]): NamedSigner[] {
-  if (hasMet({ state }, store)) return [];
-  const added = takeSigners({ state }, points, `first use of the store ${store.name}`);
-  mkdirSync(dirname(state.metStores), { recursive: true });
-  appendFileSync(state.metStores, `${withoutCredentials(store.url)}\n`);
-  return added;
+  try {
+    if (hasMet({ state }, store)) return [];
+    const added = takeSigners({ state }, points, `first use of the store ${store.name}`);
+    mkdirSync(dirname(state.metStores), { recursive: true });
+    appendFileSync(state.metStores, `${withoutCredentials(store.url)}\n`);
+    return added;
+  } catch (error) {
+    // A repository that cannot be written to, as on a disk that is mounted to be rescued, can be read and restored from all the same.
+    if (error instanceof BackupError || systemCode(error) !== undefined) return [];
+    throw error;
+  }
 }
 
 /** From now on whoever signed these points is trusted; gives those that are new here. `why` stands beside them in the list. */
@@ -143,8 +158,9 @@ export async function trustSigner(app: App, fingerprint: string): Promise<{ read
 
 async function readStores(app: App): Promise<{ readonly store: Store; readonly points: readonly Manifest[] }[]> {
   const found: { store: Store; points: readonly Manifest[] }[] = [];
-  for (const store of [primaryStore(app), ...(await copyStores(app))]) {
+  for (const open of [async () => primaryStore(app), ...copyConfigs(app).map((config) => () => openStore(app, config))]) {
     try {
+      const store = await open();
       found.push({ store, points: (await readCatalogue(store)).points });
     } catch (error) {
       if (!(error instanceof BackupError)) throw error; // away, or damaged: the others may tell

@@ -3,27 +3,29 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type App, now, random } from "../app.ts";
-import { copyStores, findStore, primaryStore } from "../app-stores.ts";
+import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
+import { capture } from "../capture/capture.ts";
 import { KnownState } from "../capture/known.ts";
 import { chainOf, findPoint, sortPoints } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
 import type { RememberedPoint } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
-import { type Manifest, manifestKey } from "../core/manifest.ts";
+import { type Artifact, type Manifest, manifestKey } from "../core/manifest.ts";
 import { Policy } from "../core/policy.ts";
-import { readContents } from "../points/catalogue.ts";
+import { readContents, readNote } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
 import { acquireLock } from "../state/lock.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, type Finding, fault } from "../verify/finding.ts";
 import { VerifiedRecord } from "../verify/record.ts";
-import { isMended, type RepairResult, repair } from "../verify/repair.ts";
+import { isMended, type RepairRequest, type RepairResult, repair } from "../verify/repair.ts";
 import { parseShare } from "../verify/share.ts";
 import { readStoredManifest, type Survey } from "../verify/survey.ts";
 import { type VerifyResult, verify } from "../verify/verify.ts";
 import { checkWorktree, type WorktreeCheck } from "../verify/worktree.ts";
 import { makePointNow, storeFoldersOf } from "./point.ts";
+import { throwIfDamaged } from "./points.ts";
 import { meetNew, type NamedSigner, readTrust } from "./signers.ts";
 
 export interface VerifyWish {
@@ -83,11 +85,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   const primary = primaryStore(app);
   const store = wish.store === undefined || wish.store === primary.name ? primary : await findStore(app, wish.store);
   const { repository } = await readIdentity(store, options);
-  const others = [primary, ...(await copyStores(app))].filter(({ url }) => url !== store.url);
-  // Nothing is mended beside a point that is being made or deleted.
-  await using _lock = wish.repairs
-    ? await acquireLock(app.state.lock, { purpose: "repairing a store", waitMs: 60_000, signal: options.signal })
-    : undefined;
+  const others = await otherStores(app, store, primary);
   const scratch = mkdtempSync(join(tmpdir(), "holdfast-verify-"));
   const record = new VerifiedRecord(app.state.verified, store.name);
   try {
@@ -111,7 +109,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     });
     const spot = await checkSpot(app, wish, store, survey, options);
     const place = { store, others, survey, expected, judge, options: { signal: options.signal } };
-    const repaired = wish.repairs ? await repair({ ...place, findings: result.findings, scratch }) : undefined;
+    const repaired = wish.repairs ? await repairLocked(app, { ...place, findings: result.findings, scratch }) : undefined;
     const findings = [...result.findings, ...(spot?.faults ?? []).map(alone)].map((one) => ({
       ...one,
       isMended: repaired !== undefined && isMended(one, repaired, survey),
@@ -128,6 +126,54 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     record.flush();
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** Nothing is mended beside a point that is being made or deleted; reading needs no lock. */
+async function repairLocked(app: App, request: RepairRequest): Promise<RepairResult> {
+  const { signal } = request.options;
+  await using _lock = await acquireLock(app.state.lock, {
+    purpose: "repairing a store",
+    waitMs: lockWaitMs,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return repair({ ...request, recapture: (full, spool) => recapture(app, request.store, full, spool) });
+}
+
+/** As the point was captured, and as if there had been none before it. */
+async function recapture(app: App, store: Store, full: Manifest, spool: string): Promise<readonly Artifact[]> {
+  const { include, exclude } = app.config;
+  const result = await capture({
+    repository: app.repository,
+    name: app.name,
+    policy: new Policy({ include, exclude }),
+    policyDigest: "",
+    storeFolders: storeFoldersOf(app),
+    state: new KnownState(join(spool, "state")),
+    known: undefined,
+    footing: { kind: "full" },
+    id: full.id,
+    fullIndex: undefined,
+    spool,
+    startedAt: now(),
+    // Damaged contents do not tell the note; then they cannot be made again, but the rest can.
+    note: await readNote(store, full).catch(() => undefined),
+  });
+  return result.status === "captured" ? result.artifacts : [];
+}
+
+const lockWaitMs = 10 * 60_000;
+
+/** Every other store of the settings that can be opened; one that cannot is no help, and no hindrance. */
+async function otherStores(app: App, store: Store, primary: Store): Promise<Store[]> {
+  const opened = await Promise.all(
+    copyConfigs(app).map((config) =>
+      openStore(app, config).catch((error: unknown) => {
+        if (error instanceof BackupError) return undefined;
+        throw error;
+      }),
+    ),
+  );
+  return [primary, ...opened].filter((other) => other !== undefined).filter(({ url }) => url !== store.url);
 }
 
 interface Spot {
@@ -170,15 +216,15 @@ function alone(found: Fault): Finding {
   return { ...found, hits: [], commits: [], copies: [] };
 }
 
-/** The point that is meant, and what it builds on as far as that is there. */
-function chooser(prefix: string, store: Store): (points: readonly Manifest[]) => Manifest[] {
-  return (points) => {
-    const catalogue = sortPoints(points);
-    const point = findPoint(prefix, catalogue);
+/** The point that is meant, and what it builds on as far as that is there. Throws why, where its manifest cannot be read. */
+function chooser(prefix: string, store: Store): (survey: Survey) => Manifest[] {
+  return ({ points, unreadable }) => {
+    const point = findPoint(prefix, sortPoints([...points.values()].map(({ manifest }) => manifest)));
+    if (point === undefined) throwIfDamaged(prefix, unreadable);
     if (point === undefined) throw new BackupError("unknown_point", `there is no point ${prefix} in the store ${store.name}`);
     const chain = [point];
     for (let at = point.base; at !== null; at = chain[0]?.base ?? null) {
-      const base = points.find(({ id }) => id === at);
+      const base = points.get(at)?.manifest;
       if (base === undefined || chain.includes(base)) break; // a finding says so
       chain.unshift(base);
     }

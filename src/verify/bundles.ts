@@ -4,7 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { parseBundleHeader } from "../archive/bundle-header.ts";
 import { type ContentsRecord, foldContents, partialClone } from "../core/contents.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, describeError } from "../core/errors.ts";
 import { findArtifact, type Manifest } from "../core/manifest.ts";
 import { git, gitText } from "../git/run.ts";
 import { openArtifact } from "../points/catalogue.ts";
@@ -114,14 +114,24 @@ async function indexPack(
   try {
     return { pack: await run("--strict"), faults: [] };
   } catch (error) {
-    if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
-    const pack = await run().catch((second: unknown) => {
-      if (!(second instanceof BackupError) || second.code !== "git_failed") throw second;
-      throw new BackupError("damaged", `git cannot read the pack in ${artifact.name}: ${second.message}`, { cause: second });
-    });
-    const words = `git's strict check of ${artifact.name} complains, as it would of the repository: ${error.message}`;
-    return { pack, faults: [fault("content", "note", manifest.id, key, words)] };
+    await throwUnlessGits(error, store, { manifest, artifact, key }, options);
+    const words = `git's strict check of ${artifact.name} complains, as it would of the repository: ${describeError(error)}`;
+    try {
+      return { pack: await run(), faults: [fault("content", "note", manifest.id, key, words)] };
+    } catch (second) {
+      await throwUnlessGits(second, store, { manifest, artifact, key }, options);
+      throw new BackupError("damaged", `git cannot read the pack in ${artifact.name}: ${describeError(second)}`, { cause: second });
+    }
   }
+}
+
+/** Returns where git has read all of the right bytes and refused them. What git did not get, or had no room for, is no word of git's on the pack. */
+async function throwUnlessGits(error: unknown, store: Store, piece: Piece, options: CallOptions): Promise<void> {
+  if (!(error instanceof BackupError) || error.code !== "git_failed") throw error;
+  const changed = await checkPiece(store, piece, options);
+  if (changed !== undefined) throw new BackupError("damaged", changed.message, { cause: error });
+  const hasRefused = typeof error.details["code"] === "number" && !/no space left on device|disk quota exceeded|out of memory/i.test(error.message);
+  if (!hasRefused) throw new BackupError("io_failed", `the store cannot be looked into: ${error.message}`, { cause: error });
 }
 
 /** The pack of a bundle as it comes. */

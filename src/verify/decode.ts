@@ -2,7 +2,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { TarReader } from "../archive/tar-read.ts";
 import { type ContentsRecord, parseContents } from "../core/contents.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import { findArtifact, type Manifest, parseArtifactName } from "../core/manifest.ts";
 import { printablePath } from "../core/paths.ts";
 import { openArtifact } from "../points/catalogue.ts";
@@ -42,7 +42,7 @@ export async function decodeOrRead(
   try {
     return { faults: (await decode()) ?? [] };
   } catch (error) {
-    if (!(error instanceof BackupError)) throw error;
+    if (!(error instanceof BackupError)) throw ofScratch(error);
     if (error.exitCode === keyExit) {
       const fault = await checkPiece(store, piece, options);
       return { faults: fault === undefined ? [] : [fault], undecoded: error.message };
@@ -52,6 +52,12 @@ export async function decodeOrRead(
     if (changed !== undefined) return { faults: [changed] };
     return { faults: [fault("content", error.code === "format_newer" ? "doubt" : "damage", piece.manifest.id, piece.key, error.message)] };
   }
+}
+
+/** A full or failing disk under the scratch folder says nothing about the store. */
+function ofScratch(error: unknown): unknown {
+  const code = systemCode(error);
+  return code === undefined ? error : new BackupError("io_failed", `the store cannot be looked into: ${describeError(error)}`, { cause: error });
 }
 
 const damageExit = new BackupError("damaged", "").exitCode;

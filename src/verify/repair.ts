@@ -4,17 +4,17 @@
  */
 
 import { hash } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { createReadStream, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BackupError, describeError } from "../core/errors.ts";
 import type { StoredManifest } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
-import { findArtifact, manifestKey, parseArtifactName, writeManifest } from "../core/manifest.ts";
+import { type Artifact, findArtifact, type Manifest, manifestKey, parseArtifactName } from "../core/manifest.ts";
 import { git } from "../git/run.ts";
 import { openArtifact } from "../points/catalogue.ts";
 import { checkedSource } from "../points/publish.ts";
-import { bytesSource, type Source, type Store } from "../stores/store.ts";
+import { bytesSource, readAll, type Source, type Store } from "../stores/store.ts";
 import { withoutHeader } from "./bundles.ts";
 import { readRecords } from "./decode.ts";
 import type { Finding } from "./finding.ts";
@@ -52,6 +52,8 @@ const ofFiles: readonly Finding["kind"][] = ["manifest", "artifact", "chain", "h
 export interface RepairRequest extends Place {
   readonly findings: readonly Finding[];
   readonly scratch: string;
+  /** Captures the living repository as it is now into `spool`, under the names of this full point. */
+  readonly recapture?: (full: Manifest, spool: string) => Promise<readonly Artifact[]>;
 }
 
 /** Artifacts first, manifests after them, as points are published: a kill in between leaves what was there, or what is whole. */
@@ -103,6 +105,8 @@ function isBeyondRepair({ kind, weight }: Finding): boolean {
 
 async function mendPiece(request: RepairRequest, piece: Piece, { copies }: Pick<Finding, "copies">): Promise<string> {
   const { others, options } = request;
+  if ((await request.store.stat(manifestKey(piece.manifest.id), options)) === undefined)
+    throw new BackupError("damaged", `point ${piece.manifest.id} was deleted meanwhile`);
   let last: unknown;
   for (const other of others.filter(({ name }) => copies.includes(name))) {
     try {
@@ -114,9 +118,8 @@ async function mendPiece(request: RepairRequest, piece: Piece, { copies }: Pick<
       last = error; // it has become bad in between: another copy may do
     }
   }
-  if (parseArtifactName(piece.artifact.name)?.kind === "idx") return remakeIndex(request, piece);
   if (last !== undefined) throw last;
-  throw new BackupError("damaged", `${piece.artifact.name}: no other store holds it, and the same bytes cannot be made again`);
+  return parseArtifactName(piece.artifact.name)?.kind === "idx" ? remakeIndex(request, piece) : remakePiece(request, piece);
 }
 
 /** Artifacts of the point that are not there come with its manifest. */
@@ -131,16 +134,18 @@ async function mendPoint(request: RepairRequest, id: PointId): Promise<string> {
       await write(store, piece.key, checkedSource(other, piece.key, artifact, options), request);
       await readBack(store, piece, request);
     }
-    await writeWhole(store, found, request);
+    await copyManifest(other, found, request);
     return other.name;
   }
   throw new BackupError("damaged", `the manifest of point ${id}: no other store holds it as it should be`);
 }
 
-async function writeWhole(store: Store, { manifest, sha256 }: StoredManifest, request: RepairRequest): Promise<void> {
-  const text = writeManifest(manifest);
-  if (hash("sha256", text, "hex") !== sha256) throw new BackupError("damaged", `the manifest of point ${manifest.id} is not written as we write it`);
-  await write(store, manifestKey(manifest.id), bytesSource(text), request);
+async function copyManifest(from: Store, { manifest, sha256 }: StoredManifest, request: RepairRequest): Promise<void> {
+  const key = manifestKey(manifest.id);
+  const bytes = await readAll(from, key, request.options);
+  if (bytes === undefined || hash("sha256", bytes, "hex") !== sha256)
+    throw new BackupError("damaged", `the manifest of point ${manifest.id} in the store ${from.name} is another than a moment ago`);
+  await write(request.store, key, bytesSource(bytes), request);
 }
 
 /** `replace` puts it in the place of what stands there at one instant, and only when the source has ended well. */
@@ -152,6 +157,29 @@ async function write(store: Store, key: string, source: Source, { options }: Rep
 async function readBack(store: Store, piece: Piece, { options }: RepairRequest): Promise<void> {
   const found = await checkPiece(store, piece, options);
   if (found !== undefined) throw new BackupError("store_failed", `the store ${store.name} does not keep ${piece.key} as it was written`);
+}
+
+/**
+ * Of a full point the living repository may still give the very bytes: where nothing has changed since. An incremental one
+ * depends on what was stored before it, and an encrypted one on chance.
+ */
+async function remakePiece(request: RepairRequest, piece: Piece): Promise<string> {
+  const { store, scratch, recapture } = request;
+  const { manifest, artifact } = piece;
+  const nowhere = `${artifact.name}: no other store holds it`;
+  if (recapture === undefined || manifest.base !== null || artifact.name.endsWith(".age"))
+    throw new BackupError("damaged", `${nowhere}, and the same bytes cannot be made again`);
+  const spool = await mkdtemp(join(scratch, "again-"));
+  try {
+    const made = (await recapture(manifest, spool)).find(({ name, sha256 }) => name === artifact.name && sha256 === artifact.sha256);
+    if (made === undefined) throw new BackupError("damaged", `${nowhere}, and the repository as it is now gives other bytes`);
+    const file = join(spool, made.name);
+    await write(store, piece.key, { size: made.size, open: () => createReadStream(file) }, request);
+    await readBack(store, piece, request);
+    return "made again from this repository";
+  } finally {
+    await rm(spool, { recursive: true, force: true });
+  }
 }
 
 /** The index of a full bundle's pack follows from the pack: git makes the same bytes again. */

@@ -90,7 +90,7 @@ export function wantedPoint({ points }: Survey, { kind, point }: Pick<Fault, "ki
 
 /**
  * The manifest of a point in another store, if it can be believed: with the sum that the point's successor or this machine
- * knows, else with a signature that is trusted, or the only one that anybody has and not refuted. A store that does not answer has none.
+ * knows; else with a signature that is trusted, or without one where there is no other. A store that does not answer has none.
  */
 export async function findGoodManifest({ survey, expected, judge, options }: Place, other: Store, id: PointId): Promise<StoredManifest | undefined> {
   try {
@@ -100,8 +100,8 @@ export async function findGoodManifest({ survey, expected, judge, options }: Pla
     if (sum !== undefined) return found.sha256 === sum ? found : undefined;
     const { status } = judge(found.manifest);
     const own = survey.points.get(id);
-    const isBetter = own === undefined ? status !== "bad" : status === "trusted" && judge(own.manifest).status !== "trusted";
-    return isBetter ? found : undefined;
+    if (own === undefined) return status === "trusted" || status === "unsigned" ? found : undefined;
+    return status === "trusted" && judge(own.manifest).status !== "trusted" ? found : undefined;
   } catch (error) {
     if (error instanceof BackupError && options.signal?.aborted !== true) return undefined;
     throw error;

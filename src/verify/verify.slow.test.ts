@@ -335,9 +335,10 @@ describe("what is inside", () => {
     const own = await protect(torn.path);
     try {
       const database = new DatabaseSync(join(torn.path, "torn.db"));
-      database.exec("create table t (x); create index i on t (x)");
+      database.exec("create table t (x); create index i on t (x); begin");
       const insert = database.prepare("insert into t values (?)");
       for (let row = 0; row < 2000; row += 1) insert.run(`row ${row}`);
+      database.exec("commit");
       database.close();
       const bytes = readFileSync(join(torn.path, "torn.db"));
       bytes.fill(0x5a, 8192, 12_288);

@@ -19,7 +19,7 @@ export interface VerifyRequest {
   /** Stores that may hold good copies of what is damaged here. */
   readonly others: readonly Store[];
   /** The points that are asked about; the whole store when undefined. */
-  readonly chooses: ((points: readonly Manifest[]) => readonly Manifest[]) | undefined;
+  readonly chooses: ((survey: Survey) => readonly Manifest[]) | undefined;
   /** structure: reads no artifact; bytes: compares sums; content: looks inside too. */
   readonly level: "structure" | "bytes" | "content";
   /** Which artifacts are read; all when undefined. */
@@ -67,22 +67,21 @@ export async function verify(request: VerifyRequest): Promise<Verification> {
   const { store, judge, remembered } = request;
   const options = optionsOf(request);
   const seen = await survey(store, options);
-  const all = [...seen.points.values()].map(({ manifest }) => manifest);
-  const scope = request.chooses?.(all) ?? all;
+  const scope = request.chooses?.(seen) ?? [...seen.points.values()].map(({ manifest }) => manifest);
   const faults = await checkStructure({ ...request, survey: seen, scope });
   const reading = new Reading(request, scope, faults);
   if (request.level !== "structure") await reading.run();
   const expected = expectedSums({ points: [...seen.points.values()], remembered });
   const surroundings = new Surroundings({ store, others: request.others, survey: seen, expected, judge, options });
   const findings: Finding[] = [];
-  for (const found of [...faults, ...reading.faults].filter((one) => isAsked(one, scope, seen, request)))
+  for (const found of [...faults, ...reading.faults].filter((one) => request.chooses === undefined || isAbout(one, scope)))
     findings.push(await surroundings.describe(found));
   return { result: { points: scope.length, ...reading.summary(), signatures: countSignatures(scope, judge), findings }, survey: seen, expected };
 }
 
-/** Of a single point: what is wrong with others is not asked, unless it builds on them. */
-function isAsked({ point }: Fault, scope: readonly Manifest[], { points }: Survey, { chooses }: VerifyRequest): boolean {
-  return chooses === undefined || scope.some(({ id, base }) => id === point || base === point) || !points.has(point);
+/** Of a single point: what is wrong with it, and with what it builds on. */
+function isAbout({ point }: Fault, scope: readonly Manifest[]): boolean {
+  return scope.some(({ id, base }) => id === point || base === point);
 }
 
 function optionsOf({ signal }: { readonly signal?: AbortSignal }): CallOptions {
@@ -174,23 +173,22 @@ class Reading {
     const jobs: Job[] = [];
     for (const [full, points] of groups) {
       const sum = points.find(({ id }) => id === full)?.artifacts[0]?.sha256;
-      const isTurn = share === undefined || (sum !== undefined && isInShare(share, sum));
-      const own = pieces.filter(({ manifest }) => manifest.full === full);
-      const isWhole = points.some(({ id }) => id === full);
       // Without its turn, or without the full point: the bytes of what is in the share.
-      if (!isTurn || !isWhole || own.some(({ key }) => this.#skipped.has(key))) jobs.push(...own.map((piece) => this.#byteJob(piece)));
-      else {
-        const inside = points.flatMap((manifest) =>
-          manifest.artifacts.filter(({ name }) => isOfGit(name)).map((artifact) => pieceOf(manifest, artifact)),
-        );
-        jobs.push({
-          pieces: inside,
-          run: async () => {
-            const request = { store, scratch, group: { points: points.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }, ...this.#options };
-            this.faults.push(...(await checkBundles({ ...request, onPiece: (piece, decoded) => this.#note(piece, decoded) })));
-          },
-        });
+      if (sum === undefined || (share !== undefined && !isInShare(share, sum))) {
+        jobs.push(...pieces.filter(({ manifest }) => manifest.full === full).map((piece) => this.#byteJob(piece)));
+        continue;
       }
+      const inside = points.flatMap((manifest) =>
+        manifest.artifacts.filter(({ name }) => isOfGit(name)).map((artifact) => pieceOf(manifest, artifact)),
+      );
+      const run = async (): Promise<void> => {
+        const request = { store, scratch, group: { points: points.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }, ...this.#options };
+        const onPiece = (piece: Piece, decoded: Decoded): void => {
+          if (!this.#skipped.has(piece.key)) this.#note(piece, decoded);
+        };
+        this.faults.push(...(await checkBundles({ ...request, onPiece })));
+      };
+      jobs.push({ pieces: inside.filter(({ key }) => !this.#skipped.has(key)), run });
     }
     return jobs;
   }

@@ -74,7 +74,7 @@ describe("what", () => {
     ["latest", () => "latest", "new 2\n", "at the last point\n"],
   ])("%s", async (_, what, tracked, untracked) => {
     const { code, stderr, read, target } = await restoreTo(what() ?? "");
-    expect(stderr + code).toMatch(/^[^\n]+\.\n0$/);
+    expect(stderr + code).toMatch(/^[^\n]+\.\nSigned by [^\n]+, which this machine trusts\.\n0$/);
     expect([read("tracked"), read("untracked")]).toEqual([tracked, untracked]);
     expect(repo.git("-C", target, "status", "--porcelain")).toBe("?? notes/\n?? untracked");
   });

@@ -91,6 +91,7 @@ export async function show(
     point,
     chain: chain.map(({ id }) => id),
     signature,
+    newSigners,
     note: contents.note ?? null,
     worktrees: contents.worktrees,
     refs: [...contents.refs.values()],

@@ -55,16 +55,17 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
     return code;
   }
   const app = await openToRestore(result.target, choice, environment).catch(asInvalid);
-  if (!("status" in app)) tellNewSigners(takeSigners(app, found.plan.chain, `recovered from ${found.store.name}`), url, output);
+  const newSigners = "status" in app ? [] : takeSigners(app, found.plan.chain, `recovered from ${found.store.name}`);
+  tellNewSigners(newSigners, url, output);
   const footing: Footing = "status" in app ? app : await readFooting(app, identity);
   const isReady = footing.status === "ready" || (footing.status !== "settings_invalid" && options.primary !== undefined);
   if ("status" in app || !isProtecting || !isReady) {
     for (const line of nextSteps(footing, result.target, url)) output.line(line);
-    output.json({ ...document, footing, protected: null });
+    output.json({ ...document, newSigners, footing, protected: null });
     return isProtecting ? exitCodes.partial : exitCodes.done;
   }
   const made = await goOn(app, { ...options, ...placed(options.primary, cwd) }, context);
-  output.json({ ...document, footing, protected: made });
+  output.json({ ...document, newSigners, footing, protected: made });
   return exitCodes.done;
 }
 

@@ -92,7 +92,11 @@ interface ReportOptions {
 }
 
 /** What became of a restore, in words and as a document. Gives the exit code. */
-function report(result: RestoreResult, found: Pick<FoundRestore, "plan" | "explanation" | "signature">, options: ReportOptions): number {
+function report(
+  result: RestoreResult,
+  found: Pick<FoundRestore, "plan" | "explanation" | "signature" | "newSigners">,
+  options: ReportOptions,
+): number {
   const { code, document } = tellRestore(result, found, options);
   options.output.json(document);
   return code;
@@ -101,7 +105,7 @@ function report(result: RestoreResult, found: Pick<FoundRestore, "plan" | "expla
 /** In words; the document is the caller's to add to and to give. */
 export function tellRestore(
   result: RestoreResult,
-  found: Pick<FoundRestore, "plan" | "explanation" | "signature">,
+  found: Pick<FoundRestore, "plan" | "explanation" | "signature" | "newSigners">,
   { output, startedAt, where }: ReportOptions,
 ): { code: number; document: Record<string, unknown> } {
   const { comparison, problems, skipped, settings, hooks, worktrees, withheld } = result;
@@ -131,6 +135,7 @@ export function tellRestore(
     point: found.plan.point.id,
     result: found.plan.result,
     signature: found.signature,
+    newSigners: found.newSigners,
     target: result.target,
     comparison,
     worktrees,

@@ -166,9 +166,6 @@ export async function abortUpload(connection: S3Connection, key: string, object:
   }
 }
 
-/** A lock begins with the upload: one that was begun long ago would end too early. */
-const maxAgeOfLockedMs = 60 * 60 * 1000;
-
 async function beginOrResume(connection: S3Connection, request: UploadRequest): Promise<Upload> {
   const { key, object, lock } = request;
   const found = await findUpload(connection, request);
@@ -190,8 +187,6 @@ async function findUpload(connection: S3Connection, request: UploadRequest): Pro
       if (upload.object === request.object && (newest === undefined || upload.begunAt > newest.begunAt)) newest = upload;
     }
     if (newest === undefined) return undefined;
-    const isLocked = request.lock.ObjectLockMode !== undefined;
-    if (isLocked && Date.now() - newest.begunAt.getTime() > maxAgeOfLockedMs) return undefined;
     return { id: newest.id, present: await listParts(connection, request, newest.id) };
   } catch (error) {
     // Without the right to look, or on a server that cannot: everything is sent.

@@ -16,6 +16,7 @@ const forTheTestsThemselves = [
   "HOLDFAST_MACHINE_POINTS",
   "HOLDFAST_HISTORY_SEEDS",
   "HOLDFAST_HISTORY_STEPS",
+  "HOLDFAST_CHAOS_POINTS",
 ];
 
 const outerTemp = process.env["TMPDIR"];

@@ -85,7 +85,11 @@ describe("a mistake in backup.yaml", () => {
     ["another version", "stores: []\nversion: 2\n", ["2: version should be 1"]],
     ["a version that is text", 'version: "1"\n', ["1: version should be 1"]],
     ["a setting by another name", "version: 1\nstore: []\n", ['2: unknown setting "store"; did you mean stores?']],
-    ["a setting that nothing resembles", "x_y_z_w: 1\n", ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude, encryption']],
+    [
+      "a setting that nothing resembles",
+      "x_y_z_w: 1\n",
+      ['1: unknown setting "x_y_z_w"; there are version, stores, mirrors, include, exclude, encryption'],
+    ],
     ["stores that are no list", "# x\nstores: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
     ["stores that are a map", "stores:\n  disk: /mnt\n", ["2: stores should be a list of `- name: …` with `url: …`"]],
     ["a store that is a text", "stores:\n  - /mnt\n", ["2: a store needs `name:` and `url:`"]],

@@ -171,11 +171,13 @@ async function checked(connection: S3Connection, request: DownloadRequest, first
   let opened = first;
   const seen: Buffer[] = [];
   for (let attempt = 1; ; attempt += 1) {
-    const bytes = await whole(stream(connection, request, opened), opened.size);
+    const bytes = await whole(stream(connection, request, opened), opened.end);
     if (createHash("md5").update(bytes).digest("hex") === opened.etag || seen.some((earlier) => earlier.equals(bytes))) return oneChunk(bytes);
     if (attempt >= maxTries) throw failed(request, "gives other bytes each time");
     seen.push(bytes);
-    opened = await openAgain(connection, request, 0, opened.size, opened.etag);
+    const again = await open(connection, request, 0, pieceSize);
+    if (again === undefined || again.end < again.size) throw replaced(request);
+    opened = again;
   }
 }
 

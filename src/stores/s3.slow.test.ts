@@ -201,6 +201,16 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
       expect(gets).toBe(2);
     });
 
+    test("is read back where the ETag is no MD5, and told from other bytes all the same", async () => {
+      proxy.rule = () => "etag";
+      const store = s3Store(url);
+      await store.put("20261121/a", bytesSource(bytes));
+      await store.put("20261121/a", bytesSource(bytes));
+      await store.replace("RECOVERY.md", bytesSource(bytes));
+      expect((await readAll(store, "20261121/a"))?.equals(bytes)).toBe(true);
+      await expect(store.put("20261121/a", bytesSource(randomBytes(5000)))).rejects.toMatchObject({ code: "store_failed" });
+    });
+
     test("one who stands still is not waited for without end", async () => {
       proxy.rule = () => "stall";
       const store = s3Store(url, { patience: { connectMs: 500, idleMs: 300, attempts: 2 } });

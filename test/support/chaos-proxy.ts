@@ -8,9 +8,9 @@ import { buffer } from "node:stream/consumers";
 /**
  * cut: the connection ends before the server hears of it. lost: the server has done it, and its answer is lost. half: half of the
  * answer's body, then the end. stall: no answer at all. error, busy: 500, and 503 with SlowDown, in place of the server.
- * up, down: one bit of the request's or the answer's body is another.
+ * up, down: one bit of the request's or the answer's body is another. etag: an ETag that is no MD5, as of servers that encrypt.
  */
-export type Fault = "cut" | "lost" | "half" | "stall" | "error" | "busy" | "up" | "down";
+export type Fault = "cut" | "lost" | "half" | "stall" | "error" | "busy" | "up" | "down" | "etag";
 
 export interface Exchange {
   readonly method: string;
@@ -52,7 +52,10 @@ export async function chaosProxy(target: string): Promise<ChaosProxy> {
     const answer = await forward(request, fault === "up" ? flipped(body) : body);
     if (fault === "lost") return void request.socket.destroy();
     const bytes = await buffer(answer);
-    response.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
+    response.writeHead(
+      answer.statusCode ?? 502,
+      fault === "etag" ? { ...answer.headers, etag: '"0123456789abcdef0123456789abcdef"' } : answer.rawHeaders,
+    );
     if (fault === "half" && bytes.length > 0) {
       response.write(bytes.subarray(0, bytes.length >> 1), () => request.socket.destroy());
       return;

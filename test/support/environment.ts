@@ -17,6 +17,7 @@ const forTheTestsThemselves = [
   "HOLDFAST_HISTORY_SEEDS",
   "HOLDFAST_HISTORY_STEPS",
   "HOLDFAST_CHAOS_POINTS",
+  "HOLDFAST_BUCKET_REPOSITORIES",
 ];
 
 const outerTemp = process.env["TMPDIR"];

@@ -50,13 +50,15 @@ export async function uploadParts(connection: S3Connection, request: UploadReque
   const sums: Buffer[] = [];
   const tags: string[] = [];
   const sending = new Set<Promise<void>>();
+  const used: Buffer[] = [];
   try {
-    for await (const piece of readPieces(request, signal)) {
+    for await (const piece of readPieces(request, signal, used)) {
       const number = sums.length + 1;
       sums.push(md5(piece));
       const part = sendPart(connection, { ...request, signal }, upload, number, piece, sums[number - 1] as Buffer)
         .then((tag) => {
           tags[number - 1] = tag;
+          used.push(piece);
         })
         .finally(() => sending.delete(part));
       sending.add(part);
@@ -80,8 +82,8 @@ export async function uploadParts(connection: S3Connection, request: UploadReque
 /** What the source threw, told apart from what the server did. */
 class SourceFailure extends Error {}
 
-async function* readPieces({ key, source, partSize }: UploadRequest, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const reader = pieces(key, source, partSize, signal);
+async function* readPieces({ key, source, partSize }: UploadRequest, signal: AbortSignal, used: Buffer[]): AsyncGenerator<Buffer> {
+  const reader = pieces(key, source, partSize, signal, used);
   try {
     for (;;) {
       const next = await reader.next().catch((error: unknown) => {

@@ -77,8 +77,8 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
     expect(JSON.parse(points.stdout).points).toHaveLength(2);
   });
 
-  test("takes the points of 20 processes of 10 repositories at once, and loses and mixes none", async () => {
-    const repositories = effort("HOLDFAST_BUCKET_REPOSITORIES", 10, 4);
+  const repositories = effort("HOLDFAST_BUCKET_REPOSITORIES", 10, 4);
+  test(`takes the points of ${2 * repositories} processes of ${repositories} repositories at once, and loses and mixes none`, async () => {
     using elsewhere = tempDir();
     const machines: { readonly cwd: string; readonly id: string }[] = [];
     const works: Workspace[] = [];

@@ -1,5 +1,7 @@
 /** The wiring of stores: from what the settings say to the adapter that does it. The only place that chooses one. */
 import { createHash, randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve as resolvePath } from "node:path";
 import { type App, now, recoveryTexts } from "./app.ts";
@@ -52,15 +54,20 @@ export async function copyStores(app: App): Promise<Store[]> {
 
 /** A store by its name in the settings, or by its URL. */
 export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
+  return openStore(app, findStoreConfig(app, nameOrUrl));
+}
+
+/** Throws `usage` for a name that is not in the settings. */
+export function findStoreConfig(app: App, nameOrUrl: string): StoreConfig {
   const known = app.config.stores.find((store) => store.name === nameOrUrl);
-  if (known !== undefined) return openStore(app, known);
+  if (known !== undefined) return known;
   if (!/[/:#]/.test(nameOrUrl)) {
     const names = app.config.stores.map((store) => store.name);
     throw new BackupError("usage", `there is no store called ${nameOrUrl}`, {
       hint: names.length === 0 ? "holdfast store add NAME URL" : `stores: ${names.join(", ")}`,
     });
   }
-  return openStore(app, { name: unnamed(nameOrUrl), url: nameOrUrl });
+  return { name: unnamed(nameOrUrl), url: nameOrUrl };
 }
 
 /** A name for a store that has none in the settings: its own, so that two branches never share a bare repository. */
@@ -92,17 +99,55 @@ async function chooseStore(app: App, store: StoreConfig): Promise<Store> {
 
 /** Opens a bucket's store below a folder: "" or `ID/`. */
 async function s3Opener(store: StoreConfig, location: S3Location, traitsFile?: string): Promise<OpenAt> {
-  const { S3Store } = await import("./stores/s3.ts");
+  const [{ S3Store }, { S3PastStore }] = await Promise.all([import("./stores/s3.ts"), import("./stores/s3-past.ts")]);
   const { name, url, objectLock } = store;
-  return (folder) =>
-    new S3Store({
-      name,
-      url,
-      location,
-      folder,
-      ...(objectLock === undefined ? {} : { lock: objectLock }),
-      ...(traitsFile === undefined ? {} : { traitsFile }),
-    });
+  return (folder) => {
+    const lock = objectLock === undefined ? {} : { lock: objectLock };
+    const options = { name, url, location, folder, ...lock, ...(traitsFile === undefined ? {} : { traitsFile }) };
+    return location.asOf === undefined ? new S3Store(options) : new S3PastStore(options, location.asOf);
+  };
+}
+
+/** A place below a store's own where `store check` may write: stores of nothing, each in a folder of its own. */
+export interface Scratch {
+  readonly prefix: string;
+  /** Without lock, so that what is tried can be cleared. */
+  open(part: string): Promise<Store>;
+  /** As the settings say, to be inspected. */
+  readonly whole: Store;
+  /** Needs the right to delete. */
+  clear(): Promise<void>;
+}
+
+/** Undefined for a branch, which has one history: whatever is tried there would stay in it. */
+export async function openScratch(app: App, store: StoreConfig, prefix: string): Promise<Scratch | undefined> {
+  const location = parseStoreUrl(store.url);
+  if (location.kind === "folder") {
+    const path = folderPath(app, location.path);
+    // Made anew on the way it would be a store on the disk below an empty mount point.
+    if (!existsSync(path)) throw new BackupError("store_missing", `there is no folder ${path}`);
+    const root = join(path, prefix);
+    const folders = await import("./stores/folder.ts");
+    const open = async (part: string): Promise<Store> => {
+      await folders.createStoreFolder(join(root, part));
+      return new FolderStore(store.name, join(root, part));
+    };
+    return { prefix, open, whole: new FolderStore(store.name, root), clear: () => rm(root, { recursive: true, force: true }) };
+  }
+  if (isBranch(location)) return undefined;
+  const id = namesRepository(location.kind === "s3" ? location.prefix : location.path) ? undefined : await repositoryId(app);
+  const folder = `${id === undefined ? "" : `${id}/`}${prefix}/`;
+  const { objectLock: _, ...plain } = store;
+  const opener = (config: StoreConfig): Promise<OpenAt> =>
+    location.kind === "s3"
+      ? s3Opener(config, location, join(app.state.servers, `${store.name}.json`))
+      : rcloneOpener(config, location, app.environment);
+  const [openPlain, openWhole] = await Promise.all([opener(plain), opener(store)]);
+  const whole = openWhole(folder);
+  const clear = async (): Promise<void> => {
+    for await (const { key } of whole.list("")) await whole.delete(key);
+  };
+  return { prefix, open: async (part) => openPlain(`${folder}${part}/`), whole, clear };
 }
 
 async function rcloneOpener({ name, url }: StoreConfig, { path }: RcloneLocation, environment?: NodeJS.ProcessEnv): Promise<OpenAt> {

@@ -23,6 +23,10 @@ test.each([
     "s3://backups//a//b?endpoint=https://s3.example.org&path_style=false",
     { kind: "s3", bucket: "backups", prefix: "a/b/", endpoint: "https://s3.example.org", region: undefined, isPathStyle: false, profile: undefined },
   ],
+  [
+    "s3://backups?as_of=2026-11-21T14:30Z",
+    { kind: "s3", bucket: "backups", prefix: "", isPathStyle: false, asOf: new Date("2026-11-21T14:30:00.000Z") },
+  ],
   ["rclone:box:backups/git/", { kind: "rclone", path: "box:backups/git" }],
   ["rclone::sftp,host=h,key_file=/k:dir", { kind: "rclone", path: ":sftp,host=h,key_file=/k:dir" }],
   ["rclone::local:/srv/x", { kind: "rclone", path: ":local:/srv/x" }],
@@ -32,7 +36,7 @@ test.each([
 
 test.each(["", " ", "branch:", "branch:/x", "branch:#b", "branch:--upload-pack=x#b", "branch:-o/b", "branch:o/", "branch:o/-b", "branch:o/a..b", "branch:o/a.lock",
   "branch:o/.a", "branch:o/a b", "branch:u#", "branch:u#refs/", "branch:u#refs/a b", "branch:o/a//b", "branch:o/@", "ftp://h/x", "https://u:secret@h/x.git", "s3://", "s3://b", "s3:bucket", "s3://bucket/../x", "s3://bucket/%zz", "s3://key:secret@bucket/x", "s3://bucket?endpoint=ftp://h",
-  "s3://bucket?endpoint=http://u:secret@h", "s3://bucket?path_style=1", "s3://bucket?regoin=eu", "rclone:", "rclone:box", "rclone:-x:y",
+  "s3://bucket?endpoint=http://u:secret@h", "s3://bucket?path_style=1", "s3://bucket?regoin=eu", "s3://bucket?as_of=yesterday", "rclone:", "rclone:box", "rclone:-x:y",
   "rclone::webdav,url=http://h,pass=x:y", "rclone::drive,token=x:y", "rclone::b2,key=x:y", "rclone::azureblob,sas_url=x:y",
   "rclone::sftp,host=h,ssh=\"sh -c x\":y", "rclone::webdav,bearer_token_command=x:y"])("%j is refused", (text) => {
   expect(() => parseStoreUrl(text)).toThrow(expect.objectContaining({ code: "config_invalid", message: expect.not.stringContaining("secret") }));

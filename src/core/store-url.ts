@@ -32,6 +32,8 @@ export interface S3Location {
   readonly isPathStyle: boolean;
   /** Of the shared configuration files. */
   readonly profile: string | undefined;
+  /** Of a bucket with versions: as it was then, and not to be written to. */
+  readonly asOf: Date | undefined;
 }
 
 /** A place on any remote that the user's rclone knows; each repository has its own folder there, as in a bucket. */
@@ -72,7 +74,7 @@ function parseBranch(rest: string): BranchLocation {
   return { kind: "branch", remote, ref: slash === -1 ? defaultRef : wholeRef(rest.slice(slash + 1)) };
 }
 
-const s3Settings = ["endpoint", "region", "path_style", "profile"] as const;
+const s3Settings = ["endpoint", "region", "path_style", "profile", "as_of"] as const;
 
 function parseS3(text: string): S3Location {
   const match = /^s3:\/\/([^/?#]+)(\/[^?#]*)?(?:\?([^#]*))?$/i.exec(text);
@@ -98,6 +100,9 @@ function parseS3(text: string): S3Location {
     throw invalid("the endpoint should be https://HOST or http://HOST:PORT, and no more");
   const pathStyle = given.get("path_style");
   if (pathStyle !== undefined && pathStyle !== "true" && pathStyle !== "false") throw invalid("path_style should be true or false");
+  const asOf = given.get("as_of");
+  if (asOf !== undefined && !/^\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d)?Z)?$/.test(asOf))
+    throw invalid("as_of should be a time in UTC such as 2026-11-21T14:30:00Z");
   return {
     kind: "s3",
     bucket,
@@ -107,6 +112,7 @@ function parseS3(text: string): S3Location {
     // Servers of one's own rarely have a name for each bucket.
     isPathStyle: pathStyle === undefined ? endpoint !== undefined : pathStyle === "true",
     profile: given.get("profile"),
+    asOf: asOf === undefined ? undefined : new Date(asOf),
   };
 }
 

@@ -19,11 +19,14 @@ export interface ContractCheck {
   readonly name: string;
   /** Throws an AssertionError, or what the store throws, where it does not hold. `edge`: a size around which the backend behaves differently. */
   run(open: () => Promise<OpenedStore>, edge: number): Promise<void>;
+  /** It deletes: not for a place where nobody may. */
+  readonly deletes?: boolean;
 }
 
 export const contractChecks: readonly ContractCheck[] = [
   {
     name: "an empty store knows that keys are missing",
+    deletes: true,
     async run(open) {
       await using opened = await open();
       const { store } = opened;
@@ -128,6 +131,7 @@ export const contractChecks: readonly ContractCheck[] = [
   },
   {
     name: "a key that was deleted is gone, and may be put anew with other bytes",
+    deletes: true,
     async run(open, edge) {
       await using opened = await open();
       const { store } = opened;

@@ -1,6 +1,9 @@
-/** Reading from a bucket: goes on where a connection was cut, and never gives bytes of two versions. */
+/**
+ * Reading from a bucket: a large object in pieces, several on their way at a time; goes on where a connection was cut, and never
+ * gives bytes of two versions.
+ */
 import { createHash } from "node:crypto";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import type { GetObjectCommandOutput } from "@aws-sdk/client-s3";
 import { BackupError } from "../core/errors.ts";
 import type { S3Connection } from "./s3-connection.ts";
@@ -19,32 +22,35 @@ export interface DownloadRequest extends CallOptions {
 
 /** Whole objects up to here are held in memory and compared with their ETag before a byte is given: JSON and texts have no other sum. */
 const checkedSize = 1 << 20;
-/** Tries without much progress. */
+const pieceSize = 8 << 20;
+/** Pieces on their way at a time, once the reader has shown that it wants more than the first. */
+const parallel = 4;
+/** Of one piece, each going on where the last one was cut. */
 const maxTries = 6;
-const progressSize = 8 << 20;
+const replacedReason = "Replaced";
 
 /** The bytes, or undefined when there is no such object. */
 export async function download(connection: S3Connection, request: DownloadRequest): Promise<AsyncIterable<Uint8Array> | undefined> {
-  const first = await open(connection, request, undefined);
+  const { offset, length } = request.range ?? { offset: 0, length: Number.POSITIVE_INFINITY };
+  const first = await open(connection, request, offset, offset + Math.min(length, pieceSize));
   if (first === undefined) return undefined;
-  if (request.range !== undefined || first.end > checkedSize || !/^[0-9a-f]{32}$/.test(first.etag)) return stream(connection, request, first);
-  return checked(connection, request, first);
+  const isChecked = request.range === undefined && first.size <= checkedSize && /^[0-9a-f]{32}$/.test(first.etag);
+  return isChecked ? checked(connection, request, first) : inPieces(connection, request, first, Math.min(offset + length, first.size));
 }
 
 interface Opened {
-  readonly body: AsyncIterable<Uint8Array> & { destroy?(): void };
-  /** Of the object, from where to where: the next byte and the one after the last. */
+  readonly body: Readable;
+  /** Where the body begins in the object, and ends. */
   readonly at: number;
   readonly end: number;
+  /** Of the whole object. */
+  readonly size: number;
   readonly etag: string;
 }
 
-/** `before`: what was opened first, to go on from `at`. Undefined: there is no such object. */
-async function open(connection: S3Connection, request: DownloadRequest, before: Opened | undefined): Promise<Opened | undefined> {
-  const { object, range, version } = request;
-  const at = before?.at ?? range?.offset ?? 0;
-  const last = before === undefined ? (range === undefined ? "" : at + range.length - 1) : before.end - 1;
-  const isWhole = at === 0 && last === "";
+/** Bytes of the object from `at` to before `end`. Undefined: there is no such object. `etag`: of the one that was begun with. */
+async function open(connection: S3Connection, request: DownloadRequest, at: number, end: number, etag?: string): Promise<Opened | undefined> {
+  const { object, version } = request;
   try {
     const output = await connection.call(
       doing(request),
@@ -53,66 +59,110 @@ async function open(connection: S3Connection, request: DownloadRequest, before: 
           {
             Bucket: connection.bucket,
             Key: object,
-            ...(isWhole ? {} : { Range: `bytes=${at}-${last}` }),
-            ...(before === undefined ? {} : { IfMatch: before.etag }),
+            Range: `bytes=${at}-${end - 1}`,
+            ...(etag === undefined ? {} : { IfMatch: etag }),
             ...(version === undefined ? {} : { VersionId: version }),
           },
           options,
         ),
       request,
     );
-    const opened = { body: bodyOf(output), at, end: at + (output.ContentLength ?? 0), etag: etagOf(output) };
-    if (before !== undefined && (opened.etag !== before.etag || opened.end !== before.end)) throw replaced(request);
+    const opened = { body: bodyOf(output), at, end: at + (output.ContentLength ?? 0), size: sizeOf(output), etag: etagOf(output) };
+    if (opened.end > end) throw failed(request, "gives more than was asked for");
+    if (etag !== undefined && opened.etag !== etag) throw replaced(request);
     return opened;
   } catch (error) {
-    if (statusOf(error) === 412 && before !== undefined) throw replaced(request);
-    if (statusOf(error) === 416 && before === undefined) return { body: nothing(), at, end: at, etag: "" };
+    if (statusOf(error) === 412 && etag !== undefined) throw replaced(request);
+    // The object is there, and ends before: an empty one has no first byte.
+    if (statusOf(error) === 416 && etag === undefined) return { body: Readable.from([]), at, end: at, size: at, etag: "" };
     if (statusOf(error) === 404 && reasonOf(error) !== "NoSuchBucket") return undefined;
     throw error;
   }
 }
 
-async function* stream(connection: S3Connection, request: DownloadRequest, first: Opened): AsyncGenerator<Uint8Array> {
-  let opened = first;
-  let tries = 0;
-  let progressAt = opened.at;
-  while (opened.at < opened.end) {
+/** What `first` opened, to its end, through as many connections as it takes. */
+async function fetchPiece(connection: S3Connection, request: DownloadRequest, first: Opened): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(first.end - first.at);
+  let filled = 0;
+  let opened: Opened | undefined = first;
+  for (let tries = 1; ; tries += 1) {
     try {
-      for await (const chunk of patient(opened, connection.patience.idleMs, request.signal)) {
-        opened = { ...opened, at: opened.at + chunk.length };
-        if (opened.at > opened.end) throw failed(request, "gives more bytes than it announced");
-        yield chunk;
-      }
-      if (opened.at < opened.end) throw failed(request, "gave less bytes than it announced");
+      opened ??= await openAgain(connection, request, first.at + filled, first.end, first.etag);
+      await drain(opened.body, connection.patience.idleMs, request.signal, (chunk) => {
+        if (filled + chunk.length > bytes.length) throw failed(request, "gives more bytes than it announced");
+        bytes.set(chunk, filled);
+        filled += chunk.length;
+      });
+      if (filled === bytes.length) return bytes;
+      throw failed(request, "gave less bytes than it announced");
     } catch (error) {
       request.signal?.throwIfAborted();
-      tries = opened.at - progressAt >= progressSize ? 1 : tries + 1;
-      progressAt = opened.at;
-      if (tries >= maxTries || opened.at > opened.end) throw connection.translate(error, doing(request));
+      if (tries >= maxTries || isFinal(error)) throw connection.translate(error, doing(request));
       await connection.pause(tries, request.signal);
-      const again = await open(connection, request, opened);
-      if (again === undefined) throw replaced(request);
-      opened = again;
+      opened = undefined;
     }
   }
 }
 
-/** Gives the body's chunks while they come; one that stands still is cut. Leaving early ends the request. */
-async function* patient({ body }: Opened, idleMs: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
-  const stop = (): void => body.destroy?.();
-  signal?.addEventListener("abort", stop, { once: true });
-  let timer = setTimeout(stop, idleMs);
+/** Reads a body to its end. By events, which cost a third of what a loop over its chunks does; one that stands still is cut. */
+function drain(body: Readable, idleMs: number, signal: AbortSignal | undefined, take: (chunk: Buffer) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => void body.destroy(new Error("interrupted"));
+    const timer = setTimeout(() => body.destroy(Object.assign(new Error("no bytes came"), { name: "TimeoutError" })), idleMs);
+    signal?.addEventListener("abort", stop, { once: true });
+    body
+      .on("data", (chunk: Buffer) => {
+        timer.refresh();
+        try {
+          take(chunk);
+        } catch (error) {
+          body.destroy(error as Error);
+        }
+      })
+      .once("end", resolve)
+      .once("error", reject)
+      .once("close", () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", stop);
+        resolve(); // cut without an error: who counts the bytes sees it
+      });
+    if (signal?.aborted === true) stop();
+  });
+}
+
+async function openAgain(connection: S3Connection, request: DownloadRequest, at: number, end: number, etag: string): Promise<Opened> {
+  const opened = await open(connection, request, at, end, etag);
+  if (opened === undefined) throw replaced(request);
+  return opened;
+}
+
+/** From where `first` begins to `end`, in order. What is on its way when the reader leaves is cut. */
+async function* inPieces(connection: S3Connection, request: DownloadRequest, first: Opened, end: number): AsyncGenerator<Uint8Array> {
+  const leaving = new AbortController();
+  const signal = request.signal === undefined ? leaving.signal : AbortSignal.any([request.signal, leaving.signal]);
+  const abortable = { ...request, signal };
+  const fetch = async (at: number): Promise<Buffer> => {
+    const opened = at === first.at ? first : await openAgain(connection, abortable, at, Math.min(at + pieceSize, end), first.etag);
+    return fetchPiece(connection, abortable, opened);
+  };
+  const coming: Promise<Buffer>[] = [];
   try {
-    for await (const chunk of body) {
-      clearTimeout(timer);
-      signal?.throwIfAborted();
-      yield chunk;
-      timer = setTimeout(stop, idleMs);
+    let next = first.at;
+    for (let given = 0; next < end || coming.length > 0; given += 1) {
+      for (; next < end && coming.length <= Math.min(given, parallel - 1); next += pieceSize) {
+        const piece = fetch(next);
+        piece.catch(() => undefined); // thrown when its turn comes
+        coming.push(piece);
+      }
+      const piece = (await coming.shift()) as Buffer;
+      request.signal?.throwIfAborted();
+      yield piece;
+      request.signal?.throwIfAborted();
     }
   } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", stop);
-    stop();
+    leaving.abort(new BackupError("interrupted", "the reader has left"));
+    first.body.destroy();
+    await Promise.allSettled(coming);
   }
 }
 
@@ -124,14 +174,12 @@ async function checked(connection: S3Connection, request: DownloadRequest, first
   let opened = first;
   const seen: Buffer[] = [];
   for (let attempt = 1; ; attempt += 1) {
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of stream(connection, request, opened)) chunks.push(chunk);
-    const bytes = Buffer.concat(chunks);
+    const bytes = await fetchPiece(connection, request, opened);
     if (createHash("md5").update(bytes).digest("hex") === opened.etag || seen.some((earlier) => earlier.equals(bytes))) return oneChunk(bytes);
     if (attempt >= maxTries) throw failed(request, "gives other bytes each time");
     seen.push(bytes);
-    const again = await open(connection, request, undefined);
-    if (again === undefined) throw replaced(request);
+    const again = await open(connection, request, 0, pieceSize);
+    if (again === undefined || again.end < again.size) throw replaced(request);
     opened = again;
   }
 }
@@ -140,8 +188,14 @@ export function etagOf({ ETag }: { readonly ETag?: string | undefined }): string
   return (ETag ?? "").replace(/^(?:W\/)?"?(.*?)"?$/, "$1");
 }
 
-function bodyOf({ Body }: GetObjectCommandOutput): Opened["body"] {
-  return Body === undefined ? nothing() : (Body as Readable);
+/** Of the whole object: `bytes 5-9/20`. A server that knows no ranges gives all of it. */
+function sizeOf({ ContentRange, ContentLength }: GetObjectCommandOutput): number {
+  const total = /\/(\d+)$/.exec(ContentRange ?? "")?.[1];
+  return total === undefined ? (ContentLength ?? 0) : Number(total);
+}
+
+function bodyOf({ Body }: GetObjectCommandOutput): Readable {
+  return Body === undefined ? Readable.from([]) : (Body as Readable);
 }
 
 function doing({ key }: DownloadRequest): Doing {
@@ -149,14 +203,17 @@ function doing({ key }: DownloadRequest): Doing {
 }
 
 function replaced({ key }: DownloadRequest): BackupError {
-  return new BackupError("store_failed", `${key} was replaced while it was read`, { hint: "run it again" });
+  return new BackupError("store_failed", `${key} was replaced while it was read`, { hint: "run it again", details: { reason: replacedReason } });
+}
+
+/** Another try would not help: it is another object now. */
+function isFinal(error: unknown): boolean {
+  return reasonOf(error) === replacedReason;
 }
 
 function failed({ key }: DownloadRequest, what: string): BackupError {
   return new BackupError("store_failed", `the server ${what}: ${key}`);
 }
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}
 
 async function* oneChunk(bytes: Buffer): AsyncGenerator<Uint8Array> {
   if (bytes.length > 0) yield bytes;

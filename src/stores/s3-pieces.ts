@@ -6,10 +6,12 @@ import { refuseOther, type Source } from "./store.ts";
 /**
  * Pieces of `size` bytes, the last one shorter; of an empty source one empty piece. The last one comes only after the source
  * has ended as announced. Throws `store_failed` where it gives more, less or other bytes than that, and what the source throws.
+ * `used`: pieces that the caller has done with, to be filled again.
  */
-export async function* pieces(key: string, source: Source, size: number, signal?: AbortSignal): AsyncGenerator<Buffer> {
+export async function* pieces(key: string, source: Source, size: number, signal?: AbortSignal, used: Buffer[] = []): AsyncGenerator<Buffer> {
+  const empty = (length: number): Buffer => (used.pop() ?? Buffer.allocUnsafeSlow(Math.min(size, source.size))).subarray(0, length);
   let left = source.size;
-  let piece = Buffer.allocUnsafeSlow(Math.min(size, left));
+  let piece = empty(Math.min(size, left));
   let filled = 0;
   const sum = source.sha256 === undefined ? undefined : createHash("sha256");
   for await (const chunk of source.open()) {
@@ -20,7 +22,7 @@ export async function* pieces(key: string, source: Source, size: number, signal?
     for (let rest = chunk; rest.length > 0; ) {
       if (filled === piece.length) {
         yield piece;
-        piece = Buffer.allocUnsafeSlow(Math.min(size, left + rest.length));
+        piece = empty(Math.min(size, left + rest.length));
         filled = 0;
       }
       const taken = Math.min(piece.length - filled, rest.length);

@@ -50,13 +50,15 @@ export async function uploadParts(connection: S3Connection, request: UploadReque
   const sums: Buffer[] = [];
   const tags: string[] = [];
   const sending = new Set<Promise<void>>();
+  const used: Buffer[] = [];
   try {
-    for await (const piece of readPieces(request, signal)) {
+    for await (const piece of readPieces(request, signal, used)) {
       const number = sums.length + 1;
       sums.push(md5(piece));
       const part = sendPart(connection, { ...request, signal }, upload, number, piece, sums[number - 1] as Buffer)
         .then((tag) => {
           tags[number - 1] = tag;
+          used.push(piece);
         })
         .finally(() => sending.delete(part));
       sending.add(part);
@@ -80,8 +82,8 @@ export async function uploadParts(connection: S3Connection, request: UploadReque
 /** What the source threw, told apart from what the server did. */
 class SourceFailure extends Error {}
 
-async function* readPieces({ key, source, partSize }: UploadRequest, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const reader = pieces(key, source, partSize, signal);
+async function* readPieces({ key, source, partSize }: UploadRequest, signal: AbortSignal, used: Buffer[]): AsyncGenerator<Buffer> {
+  const reader = pieces(key, source, partSize, signal, used);
   try {
     for (;;) {
       const next = await reader.next().catch((error: unknown) => {
@@ -166,9 +168,6 @@ export async function abortUpload(connection: S3Connection, key: string, object:
   }
 }
 
-/** A lock begins with the upload: one that was begun long ago would end too early. */
-const maxAgeOfLockedMs = 60 * 60 * 1000;
-
 async function beginOrResume(connection: S3Connection, request: UploadRequest): Promise<Upload> {
   const { key, object, lock } = request;
   const found = await findUpload(connection, request);
@@ -190,8 +189,6 @@ async function findUpload(connection: S3Connection, request: UploadRequest): Pro
       if (upload.object === request.object && (newest === undefined || upload.begunAt > newest.begunAt)) newest = upload;
     }
     if (newest === undefined) return undefined;
-    const isLocked = request.lock.ObjectLockMode !== undefined;
-    if (isLocked && Date.now() - newest.begunAt.getTime() > maxAgeOfLockedMs) return undefined;
     return { id: newest.id, present: await listParts(connection, request, newest.id) };
   } catch (error) {
     // Without the right to look, or on a server that cannot: everything is sent.

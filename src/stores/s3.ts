@@ -13,10 +13,11 @@ import type { S3Location } from "../core/store-url.ts";
 import { type Patience, S3Connection } from "./s3-connection.ts";
 import { download, etagOf } from "./s3-download.ts";
 import { type Doing, reasonOf, statusOf } from "./s3-errors.ts";
+import { inspectBucket } from "./s3-inspect.ts";
 import { etagLike, isSame, md5, pieces } from "./s3-pieces.ts";
 import { readTraits, type S3Traits, writeTraits } from "./s3-traits.ts";
 import { abortUpload, type LockFields, partSizeFor, unfinishedUploads, uploadParts } from "./s3-upload.ts";
-import type { CallOptions, Range, Source, Store, StoreEntry } from "./store.ts";
+import { bytesSource, type CallOptions, type Range, type Source, type Store, type StoreEntry, type StoreFact } from "./store.ts";
 
 export interface S3StoreOptions {
   readonly name: string;
@@ -66,8 +67,10 @@ export class S3Store implements Store {
   }
 
   async put(key: string, source: Source, options: CallOptions = {}): Promise<void> {
-    const etag = source.size > this.#partsAbove ? await this.#createInParts(key, source, options) : await this.#create(key, source, options);
-    if (await this.#stands(key, source, etag, options)) return;
+    const lock = this.#lock();
+    const isLarge = source.size > this.#partsAbove;
+    const etag = isLarge ? await this.#createInParts(key, source, lock, options) : await this.#create(key, source, lock, options);
+    if (await this.#stands(key, source, etag, options)) return etag === undefined ? undefined : this.#ensureLocked(key, lock, options);
     if (etag !== undefined) throw this.#changed(key);
     throw new BackupError("store_failed", `${key} is already in the store ${this.name} with other bytes`);
   }
@@ -133,15 +136,33 @@ export class S3Store implements Store {
     }
   }
 
+  async inspect(options: CallOptions = {}): Promise<StoreFact[]> {
+    const plain = new S3Store({ ...this.#withoutLock, folder: `${this.#options.folder}facts/` });
+    plain.#traits.isCreateOnly = undefined; // tried anew: a bucket's settings may have changed
+    await plain.put("create-only", bytesSource("x"), options);
+    const inParts = new S3Store({ ...this.#withoutLock, folder: `${this.#options.folder}facts/`, partsAbove: 1, partSize: 5 * mebibyte });
+    return inspectBucket(this.#connection, (key, bytes) => inParts.put(key, bytesSource(bytes), options), {
+      ...options,
+      base: `${this.#base}facts/`,
+      lock: this.#lock(),
+      isCreateOnly: plain.#traits.isCreateOnly === true,
+    });
+  }
+
+  get #withoutLock(): S3StoreOptions {
+    const { lock: _, ...others } = this.#options;
+    return others;
+  }
+
   get #partsAbove(): number {
     return this.#options.partsAbove ?? 16 * mebibyte;
   }
 
   /** The ETag that it should have now; undefined where something stood there before, which may be the same. */
-  async #create(key: string, source: Source, options: CallOptions): Promise<string | undefined> {
+  async #create(key: string, source: Source, lock: LockFields, options: CallOptions): Promise<string | undefined> {
     const bytes = await readWhole(key, source, options);
     const sum = md5(bytes);
-    const wish = { lock: this.#lock(), isCreateOnly: this.#traits.isCreateOnly !== false };
+    const wish = { lock, isCreateOnly: this.#traits.isCreateOnly !== false };
     if (this.#traits.isCreateOnly !== true && (await this.#head(key, options)) !== undefined) return undefined;
     try {
       await this.#write(key, bytes, sum, wish, options);
@@ -151,14 +172,14 @@ export class S3Store implements Store {
       this.#learn(false);
       await this.#write(key, bytes, sum, { ...wish, isCreateOnly: false }, options);
     }
-    if (this.#traits.isCreateOnly === undefined) this.#learn(await this.#refusesAgain(key, bytes, sum, options));
+    if (this.#traits.isCreateOnly === undefined) this.#learn(await this.#refusesAgain(key, bytes, sum, lock, options));
     return sum.toString("hex");
   }
 
   /** Whether the server keeps what it has when the same bytes come again to be created. Writes nothing new, whatever it does. */
-  async #refusesAgain(key: string, bytes: Buffer, sum: Buffer, options: CallOptions): Promise<boolean> {
+  async #refusesAgain(key: string, bytes: Buffer, sum: Buffer, lock: LockFields, options: CallOptions): Promise<boolean> {
     try {
-      await this.#write(key, bytes, sum, { lock: this.#lock(), isCreateOnly: true }, options);
+      await this.#write(key, bytes, sum, { lock, isCreateOnly: true }, options);
       return false;
     } catch (error) {
       if (statusOf(error) === 412) return true;
@@ -166,10 +187,10 @@ export class S3Store implements Store {
     }
   }
 
-  async #createInParts(key: string, source: Source, options: CallOptions): Promise<string | undefined> {
+  async #createInParts(key: string, source: Source, lock: LockFields, options: CallOptions): Promise<string | undefined> {
     // Not every server looks when an upload is completed; and so no byte is sent in vain.
     if ((await this.#head(key, options)) !== undefined) return undefined;
-    return this.#sendParts(key, source, { lock: this.#lock(), isCreateOnly: this.#traits.isCreateOnly === true }, options);
+    return this.#sendParts(key, source, { lock, isCreateOnly: this.#traits.isCreateOnly === true }, options);
   }
 
   async #sendParts(key: string, source: Source, wish: WriteWish, options: CallOptions): Promise<string> {
@@ -212,14 +233,31 @@ export class S3Store implements Store {
     return stored !== undefined && isSame(key, source, stored);
   }
 
-  async #head(key: string, options: CallOptions): Promise<{ readonly size: number; readonly etag: string } | undefined> {
+  /** Some servers forget the lock of what came in parts (Ceph 16), and an upload that was gone on with has an older one. */
+  async #ensureLocked(key: string, { ObjectLockMode, ObjectLockRetainUntilDate: until }: LockFields, options: CallOptions): Promise<void> {
+    if (ObjectLockMode === undefined || until === undefined) return;
+    const there = await this.#head(key, options);
+    // Some keep whole seconds.
+    if (there?.lockedUntil !== undefined && there.lockedUntil.getTime() > until.getTime() - 1000) return;
+    await this.#connection.call(
+      { action: `lock ${key} in`, right: "s3:PutObjectRetention" },
+      (client, http) =>
+        client.putObjectRetention(
+          { Bucket: this.#connection.bucket, Key: this.#objectOf(key), Retention: { Mode: ObjectLockMode, RetainUntilDate: until } },
+          http,
+        ),
+      options,
+    );
+  }
+
+  async #head(key: string, options: CallOptions): Promise<Head | undefined> {
     try {
       const head = await this.#connection.call(
         { action: `look for ${key} in`, right: "s3:GetObject and s3:ListBucket" },
         (client, http) => client.headObject({ Bucket: this.#connection.bucket, Key: this.#objectOf(key) }, http),
         options,
       );
-      return { size: head.ContentLength ?? 0, etag: etagOf(head) };
+      return { size: head.ContentLength ?? 0, etag: etagOf(head), lockedUntil: head.ObjectLockRetainUntilDate };
     } catch (error) {
       if (statusOf(error) === 404 && reasonOf(error) !== "NoSuchBucket") return undefined;
       throw error;
@@ -281,6 +319,13 @@ export class S3Store implements Store {
   #changed(key: string): BackupError {
     return new BackupError("store_failed", `the store ${this.name} does not have ${key} as it was sent`);
   }
+}
+
+interface Head {
+  readonly size: number;
+  readonly etag: string;
+  /** Undefined also where we may not know. */
+  readonly lockedUntil: Date | undefined;
 }
 
 interface WriteWish {

@@ -13,7 +13,7 @@
  *   bytes, theirs stay, the rest is done, and `flush` throws `store_failed` with these `keys` in its details.
  * - A missing key is a known answer: `stat` and `get` give undefined.
  * - When `signal` aborts, nothing more is written and the call throws.
- * - Errors are BackupErrors: `store_missing`, `store_unwritable`, `store_full`, `remote_failed`, `store_failed`.
+ * - Errors are BackupErrors: `store_missing`, `store_unwritable`, `store_full`, `remote_failed`, `unauthorized`, `store_failed`.
  */
 
 import { createHash } from "node:crypto";
@@ -44,6 +44,16 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Something that a place behind a store can do or not, as `store check` tells it. */
+export interface StoreFact {
+  /** A claim, such as "deleting a locked object is refused". */
+  readonly what: string;
+  readonly answer: "yes" | "no" | "unknown";
+  /** The settings ask for more than this. */
+  readonly isWrong?: boolean;
+  readonly note?: string;
+}
+
 export interface Store {
   /** As in backup.yaml. */
   readonly name: string;
@@ -65,6 +75,8 @@ export interface Store {
   copy?(from: string, to: string, options?: CallOptions): Promise<void>;
   /** Removes what killed runs left: temporary files, unfinished uploads, each after its grace. */
   clearLeftovers?(now: Date, options?: CallOptions): Promise<void>;
+  /** Looks what the place can do. Writes below this store's own folder. */
+  inspect?(options?: CallOptions): Promise<StoreFact[]>;
   /** Opens what is encrypted in this store; set by the wiring. Without it an encrypted artifact cannot be read. */
   decryptor?: Decryptor | undefined;
 }

@@ -18,6 +18,8 @@ const forTheTestsThemselves = [
   "HOLDFAST_HISTORY_SEEDS",
   "HOLDFAST_HISTORY_STEPS",
   "HOLDFAST_RETENTION_POINTS",
+  "HOLDFAST_CHAOS_POINTS",
+  "HOLDFAST_BUCKET_REPOSITORIES",
 ];
 
 const outerTemp = process.env["TMPDIR"];

@@ -150,7 +150,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--no-every-ref", "install: take that one out again")
     .action(run(async () => (await import("./hooks.ts")).hooks));
 
-  add("store <action> [name] [url]", "add, list or remove a store")
+  add("store <action> [name] [url]", "add, list, check or remove a store; a check tries out what the place can do")
     .option("--ref <ref>", "of a branch store: the whole name of the ref, such as refs/holdfast/backup")
     .option("--max-bytes <size>", 'of a branch store: copy only the newest points that fit, such as "2 GiB"')
     .option("--encrypt", "add: encrypt points from now on; the default for a store that stands elsewhere")

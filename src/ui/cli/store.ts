@@ -23,7 +23,7 @@ interface StoreOptions {
   readonly encrypt?: boolean;
 }
 
-/** `store add [NAME] URL [--ref REF] [--max-bytes SIZE]`, `store list`, `store remove NAME`. */
+/** `store add [NAME] URL [--ref REF] [--max-bytes SIZE]`, `store list`, `store check NAME`, `store remove NAME`. */
 export async function store(
   { cwd, output, signal }: CommandContext,
   options: StoreOptions,
@@ -62,6 +62,8 @@ export async function store(
       output.json({ ...added, copy: outcome, ...(news === undefined ? {} : { key: news }) });
       return hasNewest(outcome) ? exitCodes.done : exitCodes.partial;
     }
+    case "check":
+      return (await import("./store-check.ts")).storeCheck({ app, output, signal }, first);
     case "remove": {
       if (!stores.some(({ name }) => name === first))
         throw new BackupError("usage", `there is no store called ${first ?? ""}`, { hint: "holdfast store list" });
@@ -77,7 +79,7 @@ export async function store(
       return exitCodes.done;
     }
     default:
-      throw new BackupError("usage", `there is no store ${action}`, { hint: "holdfast store add|list|remove" });
+      throw new BackupError("usage", `there is no store ${action}`, { hint: "holdfast store add|list|check|remove" });
   }
 }
 

@@ -14,7 +14,8 @@ import { type Artifact, type Manifest, manifestKey } from "../core/manifest.ts";
 import { Policy } from "../core/policy.ts";
 import { readContents, readNote } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
-import { readCopyState } from "../replicate/copy-state.ts";
+import { readPruned } from "../points/pruned.ts";
+import { copyLock, readCopyState } from "../replicate/copy-state.ts";
 import { acquireLock } from "../state/lock.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, type Finding, fault } from "../verify/finding.ts";
@@ -87,6 +88,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   const { repository } = await readIdentity(store, options);
   const others = await otherStores(app, store, primary);
   const scratch = mkdtempSync(join(tmpdir(), "holdfast-verify-"));
+  const pruned = await readPruned(store, options);
   const record = new VerifiedRecord(app.state.verified, store.name);
   try {
     const newSigners = await meetNew(app, store);
@@ -100,7 +102,8 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       isOver,
       record,
       remembered: await rememberedOf(app, store, { primary, repository }, options),
-      isPruned,
+      // What was deleted on purpose leaves holes in the history that are none.
+      isPruned: (id) => pruned.has(id),
       judge,
       hasBudget: app.config.stores.some(({ name, maxBytes }) => name === store.name && maxBytes !== undefined),
       scratch,
@@ -128,14 +131,13 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   }
 }
 
-/** Nothing is mended beside a point that is being made or deleted; reading needs no lock. */
+/** Nothing is mended beside a point that is being made, copied or deleted; reading needs no lock. */
 async function repairLocked(app: App, request: RepairRequest): Promise<RepairResult> {
   const { signal } = request.options;
-  await using _lock = await acquireLock(app.state.lock, {
-    purpose: "repairing a store",
-    waitMs: lockWaitMs,
-    ...(signal === undefined ? {} : { signal }),
-  });
+  const options = { purpose: "repairing a store", waitMs: lockWaitMs, ...(signal === undefined ? {} : { signal }) };
+  await using _lock = await acquireLock(app.state.lock, options);
+  const isPrimary = request.store.url === primaryStore(app).url;
+  await using _copyLock = isPrimary ? undefined : await acquireLock(copyLock(app.state.copies, request.store.name), options);
   return repair({ ...request, recapture: (full, spool) => recapture(app, request.store, full, spool) });
 }
 
@@ -230,11 +232,6 @@ function chooser(prefix: string, store: Store): (survey: Survey) => Manifest[] {
     }
     return chain;
   };
-}
-
-/** Points that were deleted on purpose leave holes in the history that are none. Nothing deletes points yet. */
-function isPruned(_id: PointId): boolean {
-  return false;
 }
 
 /**

@@ -48,10 +48,6 @@ export function copyConfigs(app: App): StoreConfig[] {
   return app.config.stores.filter((store) => store.name !== primary);
 }
 
-export async function copyStores(app: App): Promise<Store[]> {
-  return Promise.all(copyConfigs(app).map((store) => openStore(app, store)));
-}
-
 /** A store by its name in the settings, or by its URL. */
 export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
   return openStore(app, findStoreConfig(app, nameOrUrl));

@@ -175,6 +175,22 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
   });
 });
 
+test("store check of a branch reads it, tries a hidden ref, and pushes nothing to stay", async () => {
+  using work = await workspace();
+  const remote = join(work.path, "remote.git");
+  execFileSync("git", ["init", "--quiet", "--bare", remote]);
+  await work.run(["store", "add", "open", `branch:${remote}#holdfast/backup`]);
+  await work.run(["store", "add", "hidden", `branch:${remote}#refs/holdfast/backup`]);
+  const refs = (): string => execFileSync("git", ["for-each-ref"], { cwd: remote, encoding: "utf8" });
+  const before = refs();
+  const first = { name: expect.stringMatching(/^1 point has its manifest/), status: "ok" };
+  const open = await work.json(["store", "check", "open"]);
+  expect(open).toMatchObject({ isWell: true, checks: [first, { status: "skipped", name: expect.stringContaining("writing is not tried") }] });
+  const hidden = await work.json(["store", "check", "hidden"]);
+  expect(hidden).toMatchObject({ isWell: true, checks: [first, { status: "ok", name: "the remote takes a ref of this name" }] });
+  expect(refs()).toBe(before);
+});
+
 function nameOf({ repo }: Workspace): string {
   return repo.path.slice(repo.path.lastIndexOf("/") + 1);
 }

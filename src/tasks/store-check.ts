@@ -3,7 +3,7 @@ import { AssertionError } from "node:assert";
 import { randomBytes } from "node:crypto";
 import type { App } from "../app.ts";
 import { findStoreConfig, openScratch, openStore, refuseHiddenRef, type Scratch } from "../app-stores.ts";
-import type { StoreConfig } from "../core/config.ts";
+import { branchRefOf, type StoreConfig } from "../core/config.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { findIdentity } from "../points/identity.ts";
@@ -53,8 +53,11 @@ async function checkPoints(app: App, store: Store, options: StoreCheckOptions): 
   return first === undefined ? { name, status: "ok" } : { name, status: "failed", message: `${first.key}: ${first.error.message}` };
 }
 
+/** A hidden ref is pushed and taken back. On a branch whatever is pushed stays in its history, so nothing is. */
 async function checkBranch(app: App, config: StoreConfig): Promise<CheckOutcome> {
-  const name = "the remote takes such a ref; more is not tried, since whatever is pushed stays in the history";
+  if (branchRefOf(config)?.startsWith("refs/heads/") !== false)
+    return { name: "writing is not tried: what is pushed to a branch stays in its history", status: "skipped" };
+  const name = "the remote takes a ref of this name";
   try {
     await refuseHiddenRef(app, config);
     return { name, status: "ok" };

@@ -14,7 +14,9 @@ export async function storeCheck({ app, output, signal }: Omit<CommandContext, "
   for (const fact of result.facts) output.line(describeFact(fact));
   output.line();
   const failed = result.checks.filter(({ status }) => status === "failed").length + result.facts.filter(({ isWrong }) => isWrong).length;
-  output.line(result.isWell ? `${result.store} keeps what a store promises.` : `${result.store}: ${count(failed, "thing")} to look at.`);
+  const isTried = result.facts.length > 0;
+  const well = isTried ? `${result.store} keeps what a store promises.` : `${result.store}: nothing wrong was found.`;
+  output.line(result.isWell ? well : `${result.store}: ${count(failed, "thing")} to look at.`);
   output.json({ ...result });
   return result.isWell ? exitCodes.done : exitCodes.partial;
 }

@@ -4,7 +4,6 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type TempDir, tempDir } from "../../test/support/repo.ts";
 import { decryptWithPassphrase, encryptWithPassphrase } from "./age-library.ts";
 import {
-  configHome,
   createIdentityFile,
   findIdentityFile,
   isProtected,
@@ -21,12 +20,6 @@ beforeEach(() => {
 });
 afterEach(() => dir[Symbol.dispose]());
 const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8);
-
-test("it lies in the user's own configuration", () => {
-  expect(configHome({ HOLDFAST_CONFIG_DIR: "/c", XDG_CONFIG_HOME: "/x" })).toBe("/c");
-  expect(configHome({ HOLDFAST_CONFIG_DIR: "", XDG_CONFIG_HOME: "/x" })).toBe("/x/holdfast");
-  if (process.platform === "linux") expect(configHome({ XDG_CONFIG_HOME: "relative" })).toMatch(/\/\.config\/holdfast$/);
-});
 
 describe("a new one", () => {
   test("is for its owner alone, and so is its folder", () => {

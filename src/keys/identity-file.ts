@@ -4,24 +4,11 @@
  */
 import { randomBytes } from "node:crypto";
 import { chmodSync, closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
-import { homedir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { BackupError, systemCode } from "../core/errors.ts";
+import { configHome } from "./config-home.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
-
-/**
- * Where Holdfast keeps what belongs to the user and not to a repository: so the process's own environment counts, and no
- * `.env`, which may have come with a clone. (XDG Base Directory Specification)
- */
-export function configHome(environment: Environment): string {
-  const chosen = environment["HOLDFAST_CONFIG_DIR"];
-  if (chosen !== undefined && chosen !== "") return resolve(chosen);
-  const xdg = environment["XDG_CONFIG_HOME"];
-  if (xdg?.startsWith("/") === true) return join(xdg, "holdfast");
-  if (process.platform === "darwin") return join(homedir(), "Library/Application Support/holdfast");
-  return process.platform === "win32" ? join(environment["APPDATA"] ?? homedir(), "holdfast") : join(homedir(), ".config/holdfast");
-}
 
 export function defaultIdentityFile(environment: Environment): string {
   return join(configHome(environment), "identity.txt");

@@ -8,7 +8,7 @@ import { BackupError, systemCode } from "../core/errors.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
 import { shellWord } from "../core/words.ts";
 import { withoutCredentials } from "../git/run.ts";
-import { configHome } from "../keys/identity-file.ts";
+import { configHome } from "../keys/config-home.ts";
 import { type Kit, type KitStore, renderKit } from "../keys/kit.ts";
 import { readIdentityText } from "../keys/open.ts";
 import { findRepositoryId } from "../state/repository-id.ts";

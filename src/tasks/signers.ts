@@ -9,11 +9,11 @@ import type { PointId } from "../core/ids.ts";
 import { machineName } from "../core/machine-name.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { withoutCredentials } from "../git/run.ts";
+import { configHome } from "../keys/config-home.ts";
 import { addSigners, judgeSignature, type PointSignature, readSigners, type Signer, signerOf } from "../keys/signers.ts";
 import { ensureSigningKey, type FoundSigningKey, findSigningKey, signingKeyName } from "../keys/signing-key.ts";
 import { fingerprintOf } from "../keys/ssh-signature.ts";
 import { readCatalogue } from "../points/catalogue.ts";
-import { userConfigFolder } from "../setup/config-folder.ts";
 import type { Store } from "../stores/store.ts";
 
 /** A signer as a person sees it. */
@@ -24,7 +24,7 @@ export interface NamedSigner {
 }
 
 export function signingKeyFile(environment: NodeJS.ProcessEnv): string {
-  return join(userConfigFolder(environment), signingKeyName);
+  return join(configHome(environment), signingKeyName);
 }
 
 /**

@@ -85,7 +85,7 @@ describe("init --encrypt", () => {
     for (const word of [...secrets, "test-repository", work.repo.path, work.repo.path.split("/").at(-1) ?? ""])
       expect(stored.includes(word), word).toBe(false);
     expect(JSON.parse(readFileSync(join(work.store, "backup_metadata.json"), "utf8"))).toMatchObject({
-      name: null,
+      name: expect.stringMatching(/^encrypted-[0-9a-f]{8}$/),
       manual: [{ description: null }, { description: null }],
     });
     // What waited to be encrypted is gone.

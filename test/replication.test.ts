@@ -207,13 +207,13 @@ describe("a place that others may read", () => {
 
 test("which places others may read is known by their address; the settings know better", async () => {
   using work = await workspace({ isProtected: false });
-  work.repo.git("remote", "add", "hub", "git@127.0.0.1:me/notes.git");
+  work.repo.git("remote", "add", "hub", "git@host.example:me/notes.git");
   work.repo.git("remote", "add", "beside", "../notes.git");
   const app = await openApp(work.repo.path);
   const verdict = (url: string, more: Partial<StoreConfig> = {}): Promise<boolean> => isForEncryptedOnly(app, { name: "x", url, ...more });
   for (const url of [
     "branch:hub",
-    "branch:https://127.0.0.1/x.git#b",
+    "branch:https://host.example/x.git#b",
     "branch:host:x.git#b",
     "branch:nobody-knows/b",
     "s3://bucket/x",
@@ -223,7 +223,14 @@ test("which places others may read is known by their address; the settings know 
     expect(await verdict(url, { isPlain: true }), url).toBe(false);
     expect(await verdict(url, { isOffsite: false }), url).toBe(false);
   }
-  for (const url of ["/mnt/disk", "branch:beside", "branch:/srv/x.git#b", "branch:file:///srv/x.git#b"]) {
+  for (const url of [
+    "/mnt/disk",
+    "branch:beside",
+    "branch:/srv/x.git#b",
+    "branch:file:///srv/x.git#b",
+    "branch:https://127.0.0.1/x.git#b",
+    "s3://b-1?endpoint=http://localhost:9000",
+  ]) {
     expect(await verdict(url), url).toBe(false);
     expect(await verdict(url, { isOffsite: true }), url).toBe(true);
   }

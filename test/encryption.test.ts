@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   appendFileSync,
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -17,6 +18,7 @@ import {
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { manifestKey } from "../src/core/manifest.ts";
+import { readEvidence } from "../src/drill/evidence.ts";
 import { keygen } from "./support/age.ts";
 import { runCli } from "./support/cli.ts";
 import { needs } from "./support/needs.ts";
@@ -152,7 +154,9 @@ test("a backup reads no secret: with the key away, after a lost memory, a week l
   rmSync(join(work.repo.path, ".env"));
   appendFileSync(join(work.repo.path, "backup.yaml"), `  identity: ${key}\n`);
   expect((await work.run(["show", "latest"])).code).toBe(0);
-  expect((await work.run(["show", "latest"], { env: { HOLDFAST_IDENTITY: "/nowhere" } })).stderr).toContain("/nowhere (named by HOLDFAST_IDENTITY)");
+  expect((await work.run(["show", "latest"], { env: { HOLDFAST_IDENTITY: "/nowhere" } })).stderr).toContain(
+    "/nowhere (named by --identity or HOLDFAST_IDENTITY)",
+  );
 });
 
 test("a key that others may read is told", async () => {
@@ -196,6 +200,46 @@ describe("what cannot be opened is named", () => {
     writeFileSync(file, whole);
     expect(await verify()).toMatchObject({ code: 0 });
   });
+});
+
+test("what reads contents takes a key that is kept elsewhere, and says what to do without it; a backup goes on", async () => {
+  await encrypted();
+  work.repo.write("Kolibri.md", "Zaunkoenig\n");
+  await work.backup();
+  const elsewhere = join(work.path, "stick.txt");
+  renameSync(identity, elsewhere);
+  const reading = [
+    ["find", "*.md"],
+    ["diff", "latest"],
+    ["show", "latest"],
+    ["drill", "--store", "local"],
+    ["restore", "latest", "--verify-only"],
+  ];
+  for (const args of reading) {
+    expect(await work.run(args), args.join(" ")).toMatchObject({
+      code: 12,
+      stderr: expect.stringMatching(/error: the key is not here: there is no \S+identity\.txt\nhint: .*--identity FILE/),
+    });
+    expect(await work.run([...args, "--identity", elsewhere]), args.join(" ")).toMatchObject({ code: 0 });
+  }
+  const blind = await work.run(["verify", "--decode"]);
+  expect(blind).toMatchObject({ code: 3, stdout: expect.stringMatching(/ read, 0 of them decoded\.\nEvery byte is as it was written; /) });
+  expect(blind.stderr).toContain("--identity FILE");
+  expect(await work.run(["verify", "--decode", "--identity", elsewhere])).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("read and decoded"),
+  });
+  // The drill that could not be tells nothing about the store, and is kept all the same.
+  expect(readEvidence(join(work.repo.path, ".git/holdfast/drills.ndjson")).map(({ isProven }) => isProven)).toEqual([false, true]);
+
+  const missing = "points are encrypted, and their key is not here";
+  expect((await work.run(["status"])).stdout).toContain(missing);
+  expect((await work.run(["doctor"])).stdout).toMatch(new RegExp(`^ok {6}key: ${missing}.*\\n {8}hint: .*holdfast drill --identity FILE`, "m"));
+  renameSync(elsewhere, identity);
+  chmodSync(identity, 0o644);
+  expect((await work.run(["status"])).stdout).toMatch(/other users of this machine can read the key \S+\n {4}chmod 600 \S+identity\.txt\n/);
+  expect((await work.run(["doctor"])).stdout).toMatch(/^mended {2}key: other users/m);
+  expect((statSync(identity).mode & 0o777).toString(8)).toBe("600");
 });
 
 describe("a store that stands elsewhere", () => {

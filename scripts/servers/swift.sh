@@ -100,10 +100,12 @@ run() {
 run memcached memcached -u "$user" -l 127.0.0.1 -p "$memcached" -U 0 -m 32
 for kind in account container object proxy; do run "$kind" "swift-$kind-server" "$root/etc/$kind-server.conf" -v; done
 
+answers() { (: <"/dev/tcp/127.0.0.1/$((port + $1))") 2>/dev/null; }
 for _ in $(seq 300); do
-  if curl -fs "http://127.0.0.1:$port/healthcheck" >/dev/null 2>&1; then exit 0; fi
+  # The proxy answers before those that it needs are there.
+  if curl -fs "http://127.0.0.1:$port/healthcheck" >/dev/null 2>&1 && answers 1 && answers 2 && answers 3 && answers 4; then exit 0; fi
   sleep 0.1
 done
-echo "swift.sh: the proxy never answered" >&2
+echo "swift.sh: not all of them ever answered" >&2
 tail -n 5 "$root"/log/*.log >&2
 exit 1

@@ -74,7 +74,9 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
   const startedAt = now();
   const known = await trustedState(request, identity.repository);
   const catalogue = known === undefined ? (await readCatalogue(store, request)).points : [];
-  const last = catalogue.at(-1);
+  // In a place that machines share the newest may be another's: the chain is this machine's own.
+  const own = catalogue.filter(({ machine }) => machine === request.machine);
+  const last = own.at(-1);
   const previous =
     known !== undefined
       ? { id: known.id, sha256: known.manifestSha256 }
@@ -138,7 +140,7 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
       consistent: result.problems.length === 0,
     });
     if (previous !== undefined && request.onRewrites !== undefined) {
-      const before = known?.refs ?? (await storedRefs(request, catalogue, result.observation));
+      const before = known?.refs ?? (await storedRefs(request, last, catalogue, result.observation));
       const found = await findRewrites({ ...request, before, after: result.observation.refs });
       if (found.length > 0) request.onRewrites(found.map((rewrite) => ({ ...rewrite, point: previous.id, seenAt: manifest.createdAt })));
     }
@@ -179,10 +181,10 @@ async function trustedState({ state, store, signal }: PointRequest, repository: 
 /** The refs of the last point as the store has them, for a machine that has forgotten them. Of another folder's point none. */
 async function storedRefs(
   { store, signal, onUnread }: PointRequest,
+  last: Manifest | undefined,
   catalogue: Catalogue,
   { worktrees }: Observation,
 ): Promise<ReadonlyMap<string, RefEntry>> {
-  const last = catalogue.at(-1);
   const nothing = new Map<string, RefEntry>();
   if (last === undefined) return nothing;
   try {

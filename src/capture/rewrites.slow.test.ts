@@ -1,11 +1,14 @@
 /** Forced history as points see it, with real git. */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ProtectedRepository, protect } from "../../test/support/protected.ts";
 import { gitRepo, type TempDir, type TestRepo, tempDir } from "../../test/support/repo.ts";
+import { writeManifest } from "../core/manifest.ts";
 import type { Rewrite } from "../core/rewrites.ts";
+import { KnownState } from "./known.ts";
 
 let repo: TestRepo;
 let dir: TempDir;
@@ -175,6 +178,16 @@ test("a machine that has forgotten the last point compares with what the store s
   repo.git("reset", "-q", "--hard", "HEAD~1");
   rmSync(safe.stateFolder, { recursive: true });
   expect((await point()).rewrites).toMatchObject([{ ref: "refs/heads/main", lost: 1, point: id }]);
+});
+
+test("and goes on with its own chain, whoever else made a point in that store since", async () => {
+  const { manifest: own } = await safe.point();
+  repo.commit("of another machine");
+  await safe.point({ machine: "other", state: new KnownState(join(dir.path, "other-state")) });
+  rmSync(safe.stateFolder, { recursive: true });
+  const { manifest } = await safe.point();
+  expect(manifest.previous).toBe(own.id);
+  expect(manifest.previousSha256).toBe(createHash("sha256").update(writeManifest(own)).digest("hex"));
 });
 
 test("in a shallow clone, where a moved boundary looks the same, nothing is said", async () => {

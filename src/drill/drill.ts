@@ -29,7 +29,7 @@ export interface DrillRequest {
   readonly signal?: AbortSignal;
 }
 
-/** One outcome a point: a finding is no exception. Throws only on abort. */
+/** One outcome a point: a finding is no exception. Throws on abort, and `key_missing` or `key_wrong`, which say nothing about the store. */
 export async function drill(request: DrillRequest): Promise<Drilled[]> {
   const drilled: Drilled[] = [];
   for (const { role, point } of choosePoints(request.points, request.random)) drilled.push(await drillPoint(request, role, point));
@@ -66,7 +66,7 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
       problems: result.problems.length,
     };
   } catch (error) {
-    if (signal?.aborted === true) throw error;
+    if (signal?.aborted === true || isAboutKey(error)) throw error;
     const empty = { files: 0, refs: 0, bytes: 0, databases: 0, check: null, problems: 0 };
     return { ...common, ...empty, restoreMs: performance.now() - startedAt, findings: [describeError(error)] };
   } finally {
@@ -75,6 +75,10 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
 }
 
 const mostFindings = 50;
+
+function isAboutKey(error: unknown): boolean {
+  return error instanceof BackupError && (error.code === "key_missing" || error.code === "key_wrong");
+}
 
 /** A point that lacked objects when it was made lacks them now: git would only say again what the point says itself. */
 function isWhole(point: Manifest, points: Catalogue): boolean {

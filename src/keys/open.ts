@@ -38,7 +38,7 @@ async function readIdentityFile(settings: KeySettings): Promise<IdentityFile> {
   const { path, from } = identityPlace(settings);
   const file = findIdentityFile(path);
   if (file === undefined) {
-    const why = from === "default" ? "" : ` (named by ${from})`;
+    const why = from === "default" ? "" : ` (named by ${from === "HOLDFAST_IDENTITY" ? "--identity or HOLDFAST_IDENTITY" : from})`;
     throw new BackupError("key_missing", `the key is not here: there is no ${path}${why}`);
   }
   if (file.isOpenToOthers && !isProtected(file)) {

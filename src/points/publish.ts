@@ -4,8 +4,9 @@ import { createReadStream, statSync } from "node:fs";
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
 import { dayOf } from "../core/ids.ts";
-import { type Artifact, type Manifest, manifestKey, parseArtifactName, writeManifest } from "../core/manifest.ts";
+import { type Artifact, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
 import { bytesSource, type CallOptions, readAll, type Source, type Store } from "../stores/store.ts";
+import { unnamedKeys } from "./trash.ts";
 
 /**
  * Publishes a point whose artifacts lie in `spool`, which the store may empty. When it throws, the point does not
@@ -71,14 +72,8 @@ export async function copyArtifacts(from: Store, to: Store, manifest: Manifest, 
 
 /** Deletes the artifacts of a point that its manifest does not name, and gives those that the store keeps all the same. */
 export async function deleteUnnamed(store: Store, manifest: Manifest, options: CallOptions): Promise<string[]> {
-  const named = new Set(manifest.artifacts.map(({ name }) => name));
-  const keys: string[] = [];
-  for await (const { key } of store.list(`${dayOf(manifest.id)}/${manifest.id}.`, options)) {
-    const name = key.slice(key.indexOf("/") + 1);
-    if (parseArtifactName(name) !== undefined && !named.has(name)) keys.push(key);
-  }
   const kept: string[] = [];
-  for (const key of keys) {
+  for (const key of await unnamedKeys(store, manifest, options)) {
     try {
       await store.delete(key, options);
     } catch (error) {

@@ -7,7 +7,7 @@
  */
 import { BackupError } from "../core/errors.ts";
 import { dayOf, type PointId } from "../core/ids.ts";
-import { type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
+import { type Manifest, manifestKey, parseArtifactName, parseManifest } from "../core/manifest.ts";
 import { type CallOptions, copyKey, readAll, type Store, type StoreEntry } from "../stores/store.ts";
 
 export interface TrashedPoint {
@@ -48,7 +48,20 @@ export function trashedAt(folder: string): Date {
 export async function moveToTrash(store: Store, manifest: Manifest, now: Date, options: CallOptions = {}): Promise<void> {
   const folder = trashFolder(now);
   await copyPointWithin(store, manifest, dayOf(manifest.id), folder, options);
+  // Before the manifest goes: without it nobody knows whose they are.
+  for (const key of await unnamedKeys(store, manifest, options)) await store.delete(key, options);
   await deletePointIn(store, manifest, dayOf(manifest.id), options);
+}
+
+/** Files of a living point that its manifest does not name: for earlier keys, where a rewrap was killed or the store kept them. */
+export async function unnamedKeys(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<string[]> {
+  const named = new Set(namesOf(manifest));
+  const keys: string[] = [];
+  for await (const { key } of store.list(`${dayOf(manifest.id)}/${manifest.id}.`, options)) {
+    const name = key.slice(key.indexOf("/") + 1);
+    if (parseArtifactName(name) !== undefined && !named.has(name)) keys.push(key);
+  }
+  return keys;
 }
 
 /** Moves a point of the trash back to where it was. */

@@ -10,7 +10,7 @@ import { addMark, readMarks } from "../points/marks.ts";
 import { readPruned } from "../points/pruned.ts";
 import { findTrashed, mendTrash, moveFromTrash, readTrash } from "../points/trash.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import type { Store } from "../stores/store.ts";
+import { bytesSource, type Store } from "../stores/store.ts";
 import { freshGrace, type Grace } from "./grace.ts";
 import { type PruneRequest, type PruneResult, prune, readPrunePlan } from "./prune.ts";
 
@@ -55,6 +55,15 @@ describe("a run of prune", () => {
       [second.id, "trash/20261121"],
     ]);
     expect(await run(store)).toMatchObject({ removed: [], deleted: [] });
+  });
+
+  test("takes along the files of earlier keys, which no manifest names any more", async () => {
+    const files = await filled();
+    const store = new MemoryStore("store", files);
+    const left = [first, second, fourth].map(({ id }) => `${id.slice(0, 8)}/${id}.r1.bundle.age`);
+    for (const key of left) await store.put(key, bytesSource("for a key that was lost"));
+    expect(await run(store)).toMatchObject({ status: "done", removed: [second.id, first.id] });
+    expect([...files.keys()].filter((key) => key.includes(".r1."))).toEqual([left[2]]);
   });
 
   test("notes what it removes, so that a hole in the chain of manifests can be told from a theft", async () => {

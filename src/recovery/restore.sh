@@ -66,7 +66,7 @@ find_point() {
     printf '%s\n' "$points" | tail -n 1
     return
   fi
-  case $1 in *[!0-9A-Za-z-]*) fail "$1 is not a point" "sh restore.sh --list" ;; esac
+  case $1 in *[!0-9A-Za-z-]*) fail "$1 is not a point" "sh restore.sh --list; into a folder of that name: sh restore.sh latest $1" ;; esac
   found=$(printf '%s\n' "$points" | grep "^$1" || :)
   [ -n "$found" ] || fail "there is no point $1 in $store" "sh restore.sh --list"
   [ "$(printf '%s\n' "$found" | wc -l)" -eq 1 ] || fail "$1 fits several points" "give more characters: sh restore.sh --list"
@@ -485,6 +485,10 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     --identity=?*) identity=${1#--identity=} ;;
+    -h | --help)
+      say "$usage"
+      exit 0
+      ;;
     -*) fail "$1 is not understood" "$usage" ;;
     *) break ;;
   esac

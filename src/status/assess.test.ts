@@ -39,10 +39,22 @@ const well: StatusFacts = {
   mirrors: [mirror],
   rewrites: [],
   refusals: [],
+  key: null,
 };
 const rewrite = { ref: "refs/remotes/origin/main", old: "a", new: "b", lost: 14, point: "p1", seenAt: "2026-11-21T14:00:00.000Z", isOurs: false };
 
 const judged = (change: Partial<StatusFacts>) => assess({ ...well, ...change });
+
+test("a key that is not here, or that others can read, is told; where it may be elsewhere nothing is at risk by it", () => {
+  const key = { path: "/k/identity.txt", state: "here", isOpenToOthers: false } as const;
+  expect(judged({ key }).notices).toEqual([]);
+  expect(judged({ key: { ...key, state: "protected", isOpenToOthers: true } }).notices).toEqual([]);
+  expect(judged({ key: { ...key, state: "missing" } })).toMatchObject({
+    protection: "protected",
+    notices: [{ what: expect.stringContaining("/k/identity.txt is missing"), hint: expect.stringContaining("holdfast drill --identity FILE") }],
+  });
+  expect(judged({ key: { ...key, isOpenToOthers: true } }).notices).toMatchObject([{ hint: "chmod 600 /k/identity.txt" }]);
+});
 
 describe("all is well", () => {
   test("where a point is new, whole, copied elsewhere, and the hooks fire", () => {

@@ -28,6 +28,8 @@ export interface StatusFacts {
   readonly mirrors: readonly MirrorFacts[];
   /** Others' rewrites of remotes that nobody has acknowledged, newest first. */
   readonly rewrites: readonly Rewrite[];
+  /** The secret key; null where points are not encrypted. */
+  readonly key: KeyFacts | null;
   /** Stores that take no deletions: retention does nothing there. */
   readonly refusals: readonly { readonly store: string; readonly message: string }[];
 }
@@ -55,6 +57,13 @@ export interface CopyFacts {
   readonly lastOkAt: Date | null;
   readonly error: string | null;
   readonly hint: string | null;
+}
+
+export interface KeyFacts {
+  readonly path: string;
+  readonly state: "here" | "protected" | "missing";
+  /** Others of this machine may read it. */
+  readonly isOpenToOthers: boolean;
 }
 
 export interface MirrorFacts {
@@ -182,7 +191,7 @@ function placesOf({ points, primary, copies, now }: StatusFacts): Place[] {
 
 function noticesOf(facts: StatusFacts, threeTwoOne: ThreeTwoOne): Remark[] {
   const { copies, points } = facts;
-  const notices = [...rewriteNotices(facts), ...futureNotices(facts), ...refusalNotices(facts)];
+  const notices = [...rewriteNotices(facts), ...futureNotices(facts), ...refusalNotices(facts), ...keyNotices(facts)];
   for (const { name, withheld } of copies) {
     if (withheld?.hasNewest !== true) continue;
     const which = withheld.points === 1 ? "an older point is" : `${withheld.points} older points are`;
@@ -215,6 +224,17 @@ function refusalNotices({ refusals }: StatusFacts): Remark[] {
     what: `the store ${store} takes no deletions, and keeps everything: ${message}`,
     hint: "if it should: give this machine the right to delete there, then holdfast prune",
   }));
+}
+
+/** A key that is kept elsewhere, as it may be, puts nothing at risk; that it is lost must not be learnt on the bad day. */
+export function keyNotices({ key }: Pick<StatusFacts, "key">): Remark[] {
+  if (key === null) return [];
+  if (key.state === "missing") {
+    const hint = "is it kept elsewhere? prove it: holdfast drill --identity FILE; if it is lost: holdfast key rotate";
+    return [{ what: `points are encrypted, and their key is not here: ${key.path} is missing, or cannot be read`, hint }];
+  }
+  if (!key.isOpenToOthers || key.state === "protected") return [];
+  return [{ what: `other users of this machine can read the key ${key.path}`, hint: `chmod 600 ${shellWord(key.path)}` }];
 }
 
 function rewriteNotices({ rewrites: [newest, ...older] }: StatusFacts): Remark[] {

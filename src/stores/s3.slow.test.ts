@@ -232,6 +232,25 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
     });
   });
 
+  test.each([
+    ["a small one in one piece", 3_000],
+    ["a large one in the parts that it came in", 20 * mebibyte + 7],
+  ])("a copy is made by the server, and no byte of it passes through here: %s", async (_, size) => {
+    const store = s3Store(url);
+    const bytes = large.subarray(0, size);
+    await store.put("20261121/a b+c", bytesSource(bytes));
+    proxy.exchanges.length = 0;
+    await store.copy("20261121/a b+c", "trash/20261121/a b+c");
+    expect(proxy.exchanges.filter(({ method }) => method === "GET")).toEqual([]);
+    expect(proxy.exchanges.reduce((sum, exchange) => sum + exchange.size, 0)).toBeLessThan(2_000);
+    expect((await readAll(store, "trash/20261121/a b+c"))?.equals(bytes)).toBe(true);
+    // A server that cannot.
+    proxy.rule = ({ method, size: sent, path }) => (method === "PUT" && sent === 0 && path.includes("trash/20261122") ? "unable" : undefined);
+    await store.copy("20261121/a b+c", "trash/20261122/a b+c");
+    expect((await readAll(store, "trash/20261122/a b+c"))?.equals(bytes)).toBe(true);
+    expect(await uploadsOf(server, bucket, `place-${places}/`)).toEqual([]);
+  });
+
   test("a listing pages, and starts only below what is asked for", async () => {
     const store = s3Store(url);
     const keys = Array.from({ length: 1100 }, (_, index) => `20261121/${String(index).padStart(4, "0")}`);

@@ -11,13 +11,24 @@ import type { Decryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
 import type { S3Location } from "../core/store-url.ts";
 import { type Patience, S3Connection } from "./s3-connection.ts";
+import { copyObject } from "./s3-copy.ts";
 import { download, etagOf } from "./s3-download.ts";
 import { type Doing, reasonOf, statusOf } from "./s3-errors.ts";
 import { inspectBucket } from "./s3-inspect.ts";
 import { etagLike, isSame, md5, pieces } from "./s3-pieces.ts";
 import { readTraits, type S3Traits, writeTraits } from "./s3-traits.ts";
 import { abortUpload, type LockFields, partSizeFor, unfinishedUploads, uploadParts } from "./s3-upload.ts";
-import { bytesSource, type CallOptions, type Range, type Source, type Store, type StoreEntry, type StoreFact } from "./store.ts";
+import {
+  bytesSource,
+  type CallOptions,
+  copyThrough,
+  keySource,
+  type Range,
+  type Source,
+  type Store,
+  type StoreEntry,
+  type StoreFact,
+} from "./store.ts";
 
 export interface S3StoreOptions {
   readonly name: string;
@@ -86,6 +97,24 @@ export class S3Store implements Store {
     const answered = await this.#write(key, bytes, sum, { isCreateOnly: false, lock: {} }, options);
     // Where the answer tells the sum it is done, and what another machine wrote a moment later is not ours to judge.
     if (answered !== sum.toString("hex") && !(await this.#stands(key, source, sum.toString("hex"), options))) throw this.#changed(key);
+  }
+
+  /** By the server, where it can. */
+  async copy(from: string, to: string, options: CallOptions = {}): Promise<void> {
+    const there = await this.#head(from, options);
+    if (there === undefined) throw new BackupError("store_failed", `the store ${this.name} has no ${from} to copy`);
+    const source = keySource(this, from, there.size, options);
+    const lock = this.#lock();
+    const isNew = (await this.#head(to, options)) === undefined;
+    try {
+      if (isNew) await this.#copyNew(from, to, there, lock, options);
+    } catch (error) {
+      if (statusOf(error) === 501 || statusOf(error) === 405) return copyThrough(this, from, to, options);
+      if (statusOf(error) !== 412) throw error; // another one stands there now: it is looked at
+    }
+    if (await this.#stands(to, source, there.etag, options)) return isNew ? this.#ensureLocked(to, lock, options) : undefined;
+    if (isNew) throw this.#changed(to);
+    throw new BackupError("store_failed", `${to} is already in the store ${this.name} with other bytes`);
   }
 
   async get(key: string, options: CallOptions & { readonly range?: Range } = {}): Promise<AsyncIterable<Uint8Array> | undefined> {
@@ -193,13 +222,28 @@ export class S3Store implements Store {
     return this.#sendParts(key, source, { lock, isCreateOnly: this.#traits.isCreateOnly === true }, options);
   }
 
+  async #copyNew(from: string, to: string, { size }: Head, lock: LockFields, options: CallOptions): Promise<void> {
+    const { parallel = 4 } = this.#options;
+    await copyObject(this.#connection, {
+      ...options,
+      key: from,
+      from: this.#objectOf(from),
+      to: this.#objectOf(to),
+      size,
+      partSize: size > this.#partsAbove ? this.#partSize({ size }) : undefined,
+      parallel,
+      lock,
+      isCreateOnly: this.#traits.isCreateOnly === true,
+    });
+  }
+
   async #sendParts(key: string, source: Source, wish: WriteWish, options: CallOptions): Promise<string> {
     const { parallel = 4 } = this.#options;
     const partSize = this.#partSize(source);
     return uploadParts(this.#connection, { ...options, ...wish, key, object: this.#objectOf(key), source, partSize, parallel });
   }
 
-  #partSize({ size }: Source): number {
+  #partSize({ size }: Pick<Source, "size">): number {
     return partSizeFor(size, this.#options.partSize ?? 8 * mebibyte);
   }
 

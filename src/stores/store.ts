@@ -138,7 +138,8 @@ export async function copyThrough(store: Store, from: string, to: string, option
   await store.put(to, keySource(store, from, size, options), options);
 }
 
-function keySource(store: Store, key: string, size: number, options: CallOptions = {}): Source {
+/** What stands under a key, to be put under another one. */
+export function keySource(store: Store, key: string, size: number, options: CallOptions = {}): Source {
   return {
     size,
     async *open() {

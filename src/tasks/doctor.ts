@@ -1,5 +1,5 @@
 /** Looks for what is wrong with a repository's protection and mends what can be mended without asking. */
-import { accessSync, constants, existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type App, now, recoveryTexts } from "../app.ts";
 import { primaryStore } from "../app-stores.ts";
@@ -16,8 +16,10 @@ import { writeMetadata } from "../points/metadata.ts";
 import { writeRecoveryFiles } from "../points/recovery-files.ts";
 import { writeConfigFile } from "../setup/config-file.ts";
 import { findLockOwner } from "../state/lock.ts";
+import { keyNotices } from "../status/assess.ts";
 import { installHere } from "./protect.ts";
 import { signingKeyFile } from "./signers.ts";
+import { readKey } from "./status.ts";
 
 export interface Check {
   readonly name: string;
@@ -28,7 +30,7 @@ export interface Check {
 
 export async function examine(app: App, mend: boolean): Promise<Check[]> {
   const checks: Check[] = [];
-  for (const check of [checkGit, checkConfig, checkStore, checkSigning, checkHooks, checkLocks, checkLeftovers]) {
+  for (const check of [checkGit, checkConfig, checkStore, checkKey, checkSigning, checkHooks, checkLocks, checkLeftovers]) {
     try {
       checks.push(...(await check(app, mend)));
     } catch (error) {
@@ -65,6 +67,17 @@ async function checkStore(app: App, mend: boolean): Promise<Check[]> {
   const checks: Check[] = [{ name: "store", status: "ok", detail: `${points.length} points in ${store.url}` }];
   for (const { error } of damaged) checks.push({ name: "store", status: "wrong", detail: error.message, hint: error.hint });
   return checks;
+}
+
+/** Reads no secret. A key that lies elsewhere is no fault: whether it is there a drill tells. */
+async function checkKey(app: App, mend: boolean): Promise<Check[]> {
+  const key = readKey(app);
+  if (key === null) return [];
+  const [notice] = keyNotices({ key });
+  if (notice === undefined) return [{ name: "key", status: "ok", detail: key.path }];
+  if (key.state === "missing") return [{ name: "key", status: "ok", detail: notice.what, hint: notice.hint }];
+  if (mend) chmodSync(key.path, 0o600);
+  return [{ name: "key", status: mend ? "mended" : "wrong", detail: notice.what, ...(mend ? {} : { hint: notice.hint }) }];
 }
 
 async function checkSigning({ environment, state }: App): Promise<Check[]> {

@@ -20,7 +20,10 @@ export interface DrillWish {
   readonly signal: AbortSignal;
 }
 
-/** Carries it out and keeps the evidence, also of one that failed. Throws `locked` while another is under way, `usage` for a store that there is not. */
+/**
+ * Carries it out and keeps the evidence, also of one that failed. Throws `locked` while another is under way, `usage` for a store
+ * that there is not, `key_missing` or `key_wrong` where nothing could be opened: that is kept too.
+ */
 export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence> {
   const { signal } = wish;
   const [{ drill, refuseEmpty }, { makeScratch, sweepScratch }] = await Promise.all([import("../drill/drill.ts"), import("../drill/scratch.ts")]);
@@ -57,7 +60,9 @@ export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence
     return keep(app, evidence);
   } catch (error) {
     if (signal.aborted) throw error;
-    return keep(app, { ...common, isProven: false, points: [], recoveryMs: null, pointAgeMs: null, error: describeError(error) });
+    const evidence = keep(app, { ...common, isProven: false, points: [], recoveryMs: null, pointAgeMs: null, error: describeError(error) });
+    if (error instanceof BackupError && (error.code === "key_missing" || error.code === "key_wrong")) throw error;
+    return evidence;
   } finally {
     sweepScratch(app.state.drillScratch);
   }

@@ -1,6 +1,6 @@
 /** Gathers what is known about a repository's protection, from this machine alone: asks no remote. */
 import { type App, now } from "../app.ts";
-import { primaryStore } from "../app-stores.ts";
+import { keySettings, primaryStore } from "../app-stores.ts";
 import { branchRefOf } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { alarming, type Rewrite } from "../core/rewrites.ts";
@@ -8,13 +8,15 @@ import { parseStoreUrl } from "../core/store-url.ts";
 import type { Repository } from "../git/repository.ts";
 import { withoutCredentials } from "../git/run.ts";
 import { type HooksStatus, hooksStatus } from "../hooks/status.ts";
+import { identityPlace } from "../keys/open.ts";
 import { readStates } from "../mirror/queue.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { acknowledgeRewrites, readRewrites } from "../state/rewrites.ts";
 import { readRunLog } from "../state/run-log.ts";
-import { type Assessment, assess, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
+import { type Assessment, assess, type KeyFacts, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
 import { readCopies, readPrimaryPlace } from "./copy-facts.ts";
+import { identityFacts } from "./encryption.ts";
 import { type PointPlan, planPoint } from "./point.ts";
 import { readRefusals } from "./prune.ts";
 
@@ -48,6 +50,7 @@ export async function readStatus(app: App): Promise<Status> {
     mirrors,
     rewrites: readAlarming(app),
     refusals: readRefusals(app),
+    key: readKey(app),
   };
   return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
 }
@@ -70,6 +73,18 @@ export function acknowledgeAll(app: App): Rewrite[] {
   acknowledgeRewrites(app.state.rewrites, now());
   app.log.write("rewrites_acknowledged", { refs: seen.map(({ ref }) => ref) });
   return seen;
+}
+
+/** Null where points are not encrypted. */
+export function readKey(app: App): KeyFacts | null {
+  if (app.config.encryption === null) return null;
+  const settings = keySettings(app);
+  try {
+    return identityFacts(settings);
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
+    return { path: identityPlace(settings).path, state: "missing", isOpenToOthers: false };
+  }
 }
 
 async function readPrimary(app: App): Promise<Pick<StatusFacts, "points" | "storeError" | "damaged"> & { store: string | undefined }> {

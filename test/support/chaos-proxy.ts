@@ -7,10 +7,11 @@ import { buffer } from "node:stream/consumers";
 
 /**
  * cut: the connection ends before the server hears of it. lost: the server has done it, and its answer is lost. half: half of the
- * answer's body, then the end. stall: no answer at all. error, busy: 500, and 503 with SlowDown, in place of the server.
+ * answer's body, then the end. stall: no answer at all. error, busy, unable: 500, 503 with SlowDown, and 501, in
+ * place of the server.
  * up, down: one bit of the request's or the answer's body is another. etag: an ETag that is no MD5, as of servers that encrypt.
  */
-export type Fault = "cut" | "lost" | "half" | "stall" | "error" | "busy" | "up" | "down" | "etag";
+export type Fault = "cut" | "lost" | "half" | "stall" | "error" | "busy" | "unable" | "up" | "down" | "etag";
 
 export interface Exchange {
   readonly method: string;
@@ -49,6 +50,7 @@ export async function chaosProxy(target: string): Promise<ChaosProxy> {
     if (fault === "stall") return;
     if (fault === "error") return refuse(response, 500, "InternalError");
     if (fault === "busy") return refuse(response, 503, "SlowDown");
+    if (fault === "unable") return refuse(response, 501, "NotImplemented");
     const answer = await forward(request, fault === "up" ? flipped(body) : body);
     if (fault === "lost") return void request.socket.destroy();
     const bytes = await buffer(answer);

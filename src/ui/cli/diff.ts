@@ -2,18 +2,18 @@ import { openApp } from "../../app.ts";
 import { exitCodes } from "../../core/errors.ts";
 import { diffPoints } from "../../tasks/diff.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import { count, path, table } from "./words.ts";
 
 const signs = { added: "+", removed: "-", changed: "M" } as const;
 
-export async function diff(
-  { cwd, output, signal }: CommandContext,
-  { store }: { readonly store?: string },
-  from = "",
-  to = "worktree",
-): Promise<number> {
-  const app = await openApp(cwd);
-  const result = await diffPoints(app, { from, to, store, signal });
+interface DiffOptions extends IdentityOption {
+  readonly store?: string;
+}
+
+export async function diff({ cwd, output, signal }: CommandContext, options: DiffOptions, from = "", to = "worktree"): Promise<number> {
+  const app = await openApp(cwd, environmentWith(options, cwd));
+  const result = await diffPoints(app, { from, to, store: options.store, signal });
   const { files, refs, uncompared } = result;
   for (const { worktree, path: name, change, what } of files) {
     const place = worktree === "" ? path(name) : `${path(worktree)}:${path(name)}`;

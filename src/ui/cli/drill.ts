@@ -3,16 +3,17 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import type { DrillEvidence, Drilled } from "../../drill/evidence.ts";
 import { drillNow } from "../../tasks/drill.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import type { Output } from "./output.ts";
 import { bytes, count, path, span } from "./words.ts";
 
-interface DrillOptions {
+interface DrillOptions extends IdentityOption {
   readonly store?: string;
   readonly check?: string;
 }
 
 export async function drill({ cwd, output, signal }: CommandContext, options: DrillOptions): Promise<number> {
-  const app = await openApp(cwd);
+  const app = await openApp(cwd, environmentWith(options, cwd));
   const evidence = await drillNow(app, { store: options.store, check: options.check, signal, onStep: (step) => output.progress(`${step} …`) });
   print(evidence, output);
   output.json({ drill: evidence });

@@ -3,12 +3,17 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import type { FoundVersion } from "../../points/find.ts";
 import { findFiles } from "../../tasks/find.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import { bytes, count, path, table } from "./words.ts";
 
-export async function find({ cwd, output, signal }: CommandContext, { store }: { readonly store?: string }, glob = ""): Promise<number> {
-  const app = await openApp(cwd);
+interface FindOptions extends IdentityOption {
+  readonly store?: string;
+}
+
+export async function find({ cwd, output, signal }: CommandContext, options: FindOptions, glob = ""): Promise<number> {
+  const app = await openApp(cwd, environmentWith(options, cwd));
   const found = await findFiles(app, glob, {
-    store,
+    store: options.store,
     signal,
     onProgress: (done, total) => output.progress(`point ${done} of ${total}`),
   });

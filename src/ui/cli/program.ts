@@ -69,10 +69,12 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
 
   add("find <glob>", "in which points a file is, and which versions of it")
     .option("--store <name>", "of this store instead of the primary")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./find.ts")).find));
 
   add("diff <point> [other]", "what differs between two points, or a point and the worktree")
     .option("--store <name>", "of this store instead of the primary")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./diff.ts")).diff));
 
   add("mark <point> <as>", "say that a point is verified, pinned (retention keeps it) or unpinned")
@@ -108,6 +110,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
     .option("--count-tolerance <percent>", "with --worktree: how far the number of files may be from the point's", "25")
     .option("--store <name>", "of this store instead of the primary")
     .option("--max-duration <seconds>", "begin nothing more after so long; the next run goes on from there")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./verify.ts")).verify));
 
   add("sync", "bring copies and mirrors up to date")
@@ -121,6 +124,7 @@ export async function runCli(args: readonly string[], signal: AbortSignal): Prom
   add("drill", "prove it: restore the newest point and an older one from a copy, compare, check, and keep the evidence")
     .option("--store <name>", "from this store; else the off-site copies in turn")
     .option("--check <command>", "a command of yours that tells whether the restored folder of the newest point is usable")
+    .option("--identity <file>", "the secret key that opens encrypted points")
     .action(run(async () => (await import("./drill.ts")).drill));
   add("prune", "move the points that retention lets go into the trash, and say of each point why it stays")
     .option("--dry-run", "only say what would be done")

@@ -1,4 +1,4 @@
-import { isAbsolute, join } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import type { App } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { shellWord } from "../../core/words.ts";
@@ -60,7 +60,8 @@ export async function recover(context: CommandContext, options: RecoverOptions, 
   const footing: Footing = "status" in app ? app : await readFooting(app, identity);
   const isReady = footing.status === "ready" || (footing.status !== "settings_invalid" && options.primary !== undefined);
   if ("status" in app || !isProtecting || !isReady) {
-    for (const line of nextSteps(footing, result.target, url)) output.line(line);
+    const key = options.identity === undefined ? "" : ` --identity ${shellWord(resolve(cwd, options.identity))}`;
+    for (const line of nextSteps(footing, result.target, url, key)) output.line(line);
     output.json({ ...document, newSigners, footing, protected: null });
     return isProtecting ? exitCodes.partial : exitCodes.done;
   }
@@ -97,36 +98,32 @@ async function goOn(
   return { store, point: point.id };
 }
 
-/** What is protected now and what is not, in plain words, with what to type. */
-function nextSteps(footing: Footing, target: string, url: string): string[] {
-  const there = `cd ${shellWord(target)}`;
+/** What is protected now and what is not, in plain words, with what to type. `key`: the option that named it, to prove the first point with. */
+function nextSteps(footing: Footing, target: string, url: string, key: string): string[] {
+  const protectIt = `cd ${shellWord(target)} && holdfast init --yes${key}`;
   const unprotected = "Not protected yet: no hooks are installed here, and no new points are made.";
   switch (footing.status) {
     case "ready":
-      return [`The settings came back, and their primary store is here: ${footing.primary}`, unprotected, `  ${there} && holdfast init --yes`];
+      return [`The settings came back, and their primary store is here: ${footing.primary}`, unprotected, `  ${protectIt}`];
     case "no_settings":
-      return ["The point holds no settings that name a store.", unprotected, `  ${there} && holdfast init --yes --store FOLDER`];
+      return ["The point holds no settings that name a store.", unprotected, `  ${protectIt} --store FOLDER`];
     case "settings_invalid":
-      return [
-        `The settings that came back cannot be read: ${footing.message}`,
-        unprotected,
-        `  mend the file, then: ${there} && holdfast init --yes`,
-      ];
+      return [`The settings that came back cannot be read: ${footing.message}`, unprotected, `  mend the file, then: ${protectIt}`];
     case "primary_absent":
       return [
         `The settings came back. Their primary store is not on this machine: ${footing.primary}`,
         unprotected,
         "  if its disk is only not mounted, mount it first, then:",
-        `    ${there} && holdfast init --yes`,
+        `    ${protectIt}`,
         "  if it stayed with the old machine, choose a folder of this one:",
-        `    ${there} && holdfast init --yes --primary FOLDER`,
+        `    ${protectIt} --primary FOLDER`,
         `  What you recovered from stays as it is: ${url}`,
       ];
     case "primary_foreign":
       return [
         `The settings came back. At their primary store, ${footing.primary}, are points of another repository (${footing.owner}).`,
         unprotected,
-        `  ${there} && holdfast init --yes --primary FOLDER`,
+        `  ${protectIt} --primary FOLDER`,
       ];
     default:
       return footing satisfies never;

@@ -4,11 +4,12 @@ import { thousands } from "../../core/words.ts";
 import { type VerifyOutcome, type VerifyWish, verifyStore } from "../../tasks/verify.ts";
 import type { Finding } from "../../verify/finding.ts";
 import type { CommandContext } from "./context.ts";
+import { environmentWith, type IdentityOption } from "./identity.ts";
 import type { Output } from "./output.ts";
 import { tellNewSigners } from "./signatures.ts";
 import { bytes, count, path } from "./words.ts";
 
-interface VerifyOptions {
+interface VerifyOptions extends IdentityOption {
   readonly readData?: string | true;
   readonly decode?: boolean;
   readonly repair?: boolean;
@@ -23,7 +24,7 @@ interface VerifyOptions {
 const shown = 20;
 
 export async function verify({ cwd, output, signal }: CommandContext, options: VerifyOptions, point?: string): Promise<number> {
-  const app = await openApp(cwd);
+  const app = await openApp(cwd, environmentWith(options, cwd));
   const { readData, decode, maxDuration } = options;
   const wish: VerifyWish = {
     point,
@@ -58,13 +59,17 @@ function report(outcome: VerifyOutcome, { level, share }: VerifyWish, output: Ou
   const { store, points, artifacts, findings, undecoded, repair, worktree } = outcome;
   output.line(`Store ${store}: ${count(points, "point")}, ${describeSigners(outcome)}.`);
   if (level !== "structure") {
-    const what = level === "content" ? "read and decoded" : "read";
+    const decoded = undecoded === null ? "read and decoded" : `read, ${thousands(artifacts.read - undecoded.artifacts)} of them decoded`;
+    const what = level === "content" ? decoded : "read";
     const left = artifacts.left === 0 ? "" : `; time was up, ${count(artifacts.left, "artifact")} left for the next run`;
     output.line(
       `${share === undefined ? "" : `Share ${share}: `}${count(artifacts.read, "artifact")} (${bytes(artifacts.readBytes)}) ${what}${left}.`,
     );
   }
-  if (undecoded !== null) output.warn(`${count(undecoded.artifacts, "artifact")} could be read, and not be looked into: ${undecoded.reason}`);
+  if (undecoded !== null)
+    output.warn(
+      `${count(undecoded.artifacts, "artifact")} could be read, and not be looked into: ${undecoded.reason}; with the key: --identity FILE`,
+    );
   if (worktree !== undefined)
     output.line(
       `Worktree against ${worktree.point}: ${count(worktree.files, "file")}, ${count(worktree.changed, "change")} since; ${thousands(worktree.sampled)} of the others read and compared.`,
@@ -75,7 +80,12 @@ function report(outcome: VerifyOutcome, { level, share }: VerifyWish, output: Ou
   list("To know", of("note"), output);
   if (repair !== undefined) reportRepair(repair, output);
   if (outcome.isDamaged) output.line(nextStep(outcome));
-  else if (of("damage").length + of("doubt").length === 0) output.line(level === "structure" ? "Nothing is missing." : "All is as it was written.");
+  else if (of("damage").length + of("doubt").length === 0) output.line(health(outcome, level));
+}
+
+function health({ undecoded }: VerifyOutcome, level: VerifyWish["level"]): string {
+  if (level === "structure") return "Nothing is missing.";
+  return undecoded === null ? "All is as it was written." : "Every byte is as it was written; what the bytes mean was not seen.";
 }
 
 function list(title: string, findings: readonly Finding[], output: Output): void {

@@ -38,6 +38,8 @@ const well: StatusFacts = {
   copies: [copy, disk],
   mirrors: [mirror],
   rewrites: [],
+  drills: ["hub", "disk"].map((store) => ({ at: now, store, isOffsite: true, isProven: true, recoveryMs: 4200, failure: null })),
+  verifications: [],
   refusals: [],
 };
 const rewrite = { ref: "refs/remotes/origin/main", old: "a", new: "b", lost: 14, point: "p1", seenAt: "2026-11-21T14:00:00.000Z", isOurs: false };

@@ -40,7 +40,9 @@ test("the newest point and an older one are restored, compared and checked; the 
     env: { TMPDIR: temporary },
   });
   expect({ code, lines: stdout.split("\n") }).toMatchObject({ code: 0, lines: expect.arrayContaining(["PROVEN  local2"]) });
-  expect(stdout).toMatch(new RegExp(`latest  ${latest}: \\d+ files \\(.*\\) and 1 ref in .*, 1 database, your check in .*, all as captured\n`));
+  expect(stdout).toMatch(
+    new RegExp(`latest  ${latest}: \\d+ files \\(.*\\) and 1 ref in .*, 1 database, signed by [^,]+, your check in .*, all as captured\n`),
+  );
   expect(stdout).toMatch(/\nRecovery time: .*\nRecovery point: /);
   expect(stderr).toContain(`looking at ${latest}`);
   expect(readdirSync(temporary)).toEqual([]);
@@ -51,7 +53,7 @@ test("the newest point and an older one are restored, compared and checked; the 
   expect(evidence?.points[1]?.id).not.toBe(latest);
   expect(older).toBeDefined();
   const { drill } = await work.json(["drill", "--store", "local"]);
-  expect(drill).toMatchObject({ store: "local", isProven: true, points: [{ check: null }, {}] });
+  expect(drill).toMatchObject({ store: "local", isProven: true, points: [{ check: null, signature: { status: "trusted" } }, {}] });
   expect(readEvidence(stateOf(work).drills)).toHaveLength(2);
 });
 
@@ -99,6 +101,35 @@ test("a command in settings that git tracks is not run", async () => {
   expect([code, stderr]).toEqual([2, expect.stringMatching(/is tracked by git, so the command drill\.check in it is not run\nhint: .*--check/)]);
   expect(existsSync(marker)).toBe(false);
   expect((await work.run(["drill", "--check", "true"])).code).toBe(0);
+});
+
+test("nothing of a point is run that no trusted key signed, and status tells of the failure until it went well", async () => {
+  using dir = tempDir();
+  using work = await workspace({ init: ["--no-hooks", "--store", join(dir.path, "copy")] });
+  const latest = await work.backup();
+  await work.json(["sync"]);
+  const marker = join(dir.path, "ran");
+  const manifest = join(dir.path, "copy", latest.slice(0, 8), `${latest}.json`);
+  const signed = readFileSync(manifest, "utf8");
+  writeFileSync(manifest, JSON.stringify({ ...JSON.parse(signed), signature: null }));
+  const failed = await work.json(["drill", "--store", "local2", "--check", `touch ${marker}`], 13);
+  expect(failed.drill.points[0]).toMatchObject({ signature: { status: "unsigned" }, findings: [expect.stringContaining("your check was not run")] });
+  writeFileSync(manifest, signed.replace('"manual"', '"daily"'));
+  const changed = await work.json(["drill", "--store", "local2", "--check", `touch ${marker}`], 13);
+  expect(changed.drill.points[0]).toMatchObject({ files: 0, signature: { status: "bad" } });
+  expect(existsSync(marker)).toBe(false);
+  expect((await work.run(["status"])).stdout).toMatch(/last drill +FAILED .* from local2\n[\s\S]*- the last drill from local2 failed: /);
+
+  writeFileSync(manifest, signed);
+  for (const _ of [1, 2]) expect((await work.run(["drill", "--store", "local2", "--check", `touch ${marker}`])).code).toBe(0);
+  expect(existsSync(marker)).toBe(true);
+  await work.json(["verify", "--read-data"]);
+  const { stdout } = await work.run(["status"]);
+  expect(stdout).toMatch(/last drill +proven .* from local2 in .*s, before .*s\n/);
+  expect(stdout).toMatch(/last verify +.* of local: \d+ artifacts read, nothing damaged\n/);
+  expect(stdout).not.toContain("drill from");
+  const status = await work.json(["status"], 3);
+  expect(status).toMatchObject({ drills: [{}, {}, { isProven: true }, { store: "local2" }], verifications: [{ store: "local", damaged: 0 }] });
 });
 
 test("what a killed drill leaves is removed by the next one, and by the next point", async () => {

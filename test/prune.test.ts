@@ -1,10 +1,11 @@
 /** Retention through the built program: prune, the trash, undelete, copies, and what a capture builds on. */
 import { spawn } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import * as z from "zod";
+import type { Manifest } from "../src/core/manifest.ts";
 import { readCatalogue } from "../src/points/catalogue.ts";
 import { metadataSchema } from "../src/points/metadata.ts";
 import { readTrash, type TrashedPoint } from "../src/points/trash.ts";
@@ -141,6 +142,52 @@ describe("holdfast prune", () => {
     expect(await idsIn(work)).toHaveLength(4);
     await work.json(["sync"]);
     expect((await idsIn(work, "--store", "disk")).length).toBeLessThanOrEqual(4);
+  });
+});
+
+describe("who can write into a store", () => {
+  /** As somebody would who has the rights to: the files of a point go, and a line says that it was pruned. */
+  const takeAway = (store: string, { id, previous }: Manifest): void => {
+    const day = join(store, id.slice(0, 8));
+    for (const name of readdirSync(day)) if (name.startsWith(id)) rmSync(join(day, name));
+    mkdirSync(join(store, "pruned"), { recursive: true });
+    const line = JSON.stringify({ id, sha256: "0".repeat(64), previous, signature: null });
+    writeFileSync(join(store, "pruned/202601-somebody.ndjson"), `${line}\n`, { flag: "a" });
+  };
+
+  test("cannot take a point away and explain it, nor make the copies lose theirs", async () => {
+    using work = await workspace();
+    await work.json(["store", "add", "disk", join(work.path, "copy")]);
+    const ids = await fullPoints(work, 4);
+    await work.json(["sync"]);
+    const [, second] = await work.points();
+    takeAway(work.store, second as Manifest);
+    const { findings } = await work.json(["verify"], 3);
+    expect(findings).toMatchObject([
+      { kind: "history", weight: "doubt", point: ids[0], message: expect.stringContaining("not signed by a key that this") },
+    ]);
+    const { stores } = await work.json(["prune"]);
+    expect(stores[1]).toMatchObject({ store: "disk", removed: [] });
+    expect(stores[1].points).toContainEqual(
+      expect.objectContaining({ id: ids[0], reasons: ["pruned from the store local by nobody who is trusted"] }),
+    );
+  });
+
+  test("what this machine pruned leaves no hole, also in a copy that never had it", async () => {
+    using work = await workspace();
+    const ids = await fullPoints(work, 4);
+    configure(work, lastTwo);
+    await work.json(["prune", "--force"]);
+    await work.json(["store", "add", "disk", join(work.path, "copy")]);
+    await work.json(["sync"]);
+    for (const store of ["local", "disk"]) expect((await work.json(["verify", "--store", store])).findings).toEqual([]);
+    // Beside a point that was pruned nobody misses its neighbour, but for the record.
+    const records = join(work.store, "pruned");
+    for (const name of readdirSync(records)) {
+      const lines = readFileSync(join(records, name), "utf8").split("\n");
+      writeFileSync(join(records, name), lines.filter((line) => !line.includes(`"id":"${ids[0]}"`)).join("\n"));
+    }
+    expect((await work.json(["verify"], 3)).findings).toMatchObject([{ kind: "history", point: ids[0] }]);
   });
 });
 

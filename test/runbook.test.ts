@@ -69,6 +69,29 @@ const accidents: Readonly<Record<number, (scene: Scene) => Promise<void> | void>
     git("commit", "-q", "--amend", "-m", "rewritten");
     await holdfast("mirror");
   },
+  13: async ({ vault, holdfast }) => {
+    for (const draft of ["the first draft", "the second draft", "the third draft"]) {
+      writeFileSync(join(vault, "inbox/draft.md"), `${draft}\n`);
+      await holdfast("backup", "--full");
+    }
+    // The point of the vault without a draft stays, so that the list of the trash has one line only.
+    const settings = join(vault, "backup.yaml");
+    const rules = "{keep_last: 2, keep_within: 0, keep_daily: 0, keep_weekly: 0, keep_monthly: 0}";
+    const [first = { id: "" }] = (JSON.parse((await holdfast("points", "--json")).stdout) as { points: { id: string }[] }).points;
+    await holdfast("mark", first.id, "pinned");
+    writeFileSync(settings, `${readFileSync(settings, "utf8").replace(/^retention:.*\n/m, "")}\nretention: ${rules}\n`);
+    await holdfast("prune", "--force");
+  },
+  14: async ({ holdfast }) => {
+    await holdfast("init", "--yes", "--encrypt");
+    await holdfast("backup", "--full");
+    const { stdout } = await holdfast("key", "show", "--json");
+    rmSync((JSON.parse(stdout) as { key: { path: string } }).key.path);
+  },
+  15: ({ store }) => {
+    for (const day of readdirSync(store).filter((name) => /^\d{8}$/.test(name)))
+      for (const name of readdirSync(join(store, day))) writeFileSync(join(store, day, name), "pay us\n");
+  },
 };
 
 const isScriptThere = statSync(join(root, "src/recovery/restore.sh")).size > 100;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkHistory, expectedSums, type History, type StoredManifest, unsignedAfterSigned } from "./history.ts";
+import { checkHistory, expectedSums, type History, type RemovedPoint, type StoredManifest, unsignedAfterSigned } from "./history.ts";
 import { newPointId } from "./ids.ts";
 import { type Manifest, writeManifest } from "./manifest.ts";
 
@@ -46,7 +46,7 @@ const history = (manifests: readonly Manifest[], rest: Partial<History> = {}): H
   points: manifests.map(stored),
   unreadable: new Set(),
   remembered: [],
-  isPruned: () => false,
+  removed: new Map(),
   ...rest,
 });
 const remember = (manifest: Manifest | undefined): History["remembered"] =>
@@ -56,6 +56,8 @@ const chains = fc.array(fc.constantFrom("desk", "lamp"), { minLength: 1, maxLeng
 const chainAndPlace = chains.chain((chain) => fc.tuple(fc.constant(chain), fc.nat(chain.length - 1)));
 const newestOfAll = (chain: readonly Manifest[]): History["remembered"] =>
   ["desk", "lamp"].flatMap((machine) => remember(chain.findLast((manifest) => manifest.machine === machine)));
+
+const removal = ({ id, previous }: Manifest, record: RemovedPoint["record"]): History["removed"] => new Map([[id, { previous, record }]]);
 
 describe("checkHistory", () => {
   test("property: a whole history has no finding, in whatever order it is listed", () => {
@@ -128,9 +130,30 @@ describe("checkHistory", () => {
       fc.property(chainAndPlace, ([chain, at]) => {
         const pruned = chain[at]?.id;
         const kept = chain.filter(({ id }) => id !== pruned);
-        expect(checkHistory(history(kept, { remembered: newestOfAll(chain), isPruned: (id) => id === pruned }))).toEqual([]);
+        const removed = removal(chain[at] as Manifest, "trusted");
+        expect(checkHistory(history(kept, { remembered: newestOfAll(chain), removed }))).toEqual([]);
       }),
     );
+  });
+
+  test("a record that no trusted key signed explains a hole only where the machine signs nothing at all", () => {
+    const [first, second, third] = makeChain(["desk", "desk", "desk"]) as [Manifest, Manifest, Manifest];
+    const signed = { ...third, signature: "s" };
+    const found = [{ kind: "unproven", point: second.id, by: third.id }];
+    expect(checkHistory(history([first, third], { removed: removal(second, "unsigned") }))).toEqual([]);
+    expect(checkHistory(history([first, signed], { removed: removal(second, "unsigned") }))).toEqual(found);
+    expect(checkHistory(history([first, third], { removed: removal(second, "doubtful") }))).toEqual(found);
+    // What this machine remembers as the newest is never pruned.
+    expect(checkHistory(history([first], { remembered: remember(second), removed: removal(second, "unsigned") }))).toEqual([
+      { kind: "rolled_back", point: second.id },
+    ]);
+  });
+
+  test("a point that was taken away beside a pruned one is missed by the record of that one", () => {
+    const [first, second, third, fourth] = makeChain(["desk", "desk", "desk", "desk"]) as [Manifest, Manifest, Manifest, Manifest];
+    const removed = removal(third, "trusted");
+    expect(checkHistory(history([first, second, fourth], { removed }))).toEqual([]);
+    expect(checkHistory(history([first, fourth], { removed }))).toEqual([{ kind: "missing", point: second.id, by: third.id }]);
   });
 
   test("names the successor that says so, a point made before its own past, and nothing twice", () => {

@@ -7,6 +7,7 @@ import { BackupError, describeError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { printablePath } from "../core/paths.ts";
 import { checkRepository } from "../git/fsck.ts";
+import type { PointSignature } from "../keys/signers.ts";
 import { planMoment } from "../restore/plan.ts";
 import { type RestoreResult, restore } from "../restore/restore.ts";
 import { listTree } from "../restore/tree.ts";
@@ -21,6 +22,8 @@ export interface DrillRequest {
   readonly points: Catalogue;
   /** A folder of this drill alone; what is restored is removed from it again. */
   readonly scratch: string;
+  /** Whose signature a chain has. */
+  readonly judge: (chain: Catalogue) => PointSignature;
   /** In [0, 1): which older point. */
   readonly random: number;
   /** The user's own command, run by a shell in the folder of the newest point. */
@@ -37,11 +40,16 @@ export async function drill(request: DrillRequest): Promise<Drilled[]> {
 }
 
 async function drillPoint(request: DrillRequest, role: Drilled["role"], point: Manifest): Promise<Drilled> {
-  const { store, points, scratch, signal, onStep } = request;
+  const { store, points, scratch, signal, onStep, judge } = request;
   const target = join(scratch, point.id);
   const startedAt = performance.now();
   const common = { id: point.id, role, createdAt: point.createdAt };
+  let signature: Drilled["signature"] = null;
   try {
+    const judged = judge(chainOf(point, points));
+    signature = summaryOf(judged);
+    // As a restore does: what somebody changed is not brought onto this machine.
+    if (judged.status === "bad") throw new BackupError("signature_bad", `the signature of point ${point.id} does not hold: ${judged.reason}`);
     onStep?.(`restoring ${point.id}`);
     const result = await restore({ plan: planMoment(point, points, []), store, target, ...(signal === undefined ? {} : { signal }) });
     const restoreMs = performance.now() - startedAt;
@@ -52,8 +60,12 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
     onStep?.("checking databases");
     const databases = await checkDatabases(result, findings);
     // What tells that today's work is usable may rightly fail on that of last year.
-    const check = role === "older" || request.check === undefined ? null : await ownCheck(request.check, result, request);
+    const command = role === "older" ? undefined : request.check;
+    // A check runs what it finds, a test or a script: whoever can write into the store shall not run commands here.
+    const check = command === undefined || judged.status !== "trusted" ? null : await ownCheck(command, result, request);
     if (check !== null && check.code !== 0) findings.push(describeCheck(check));
+    if (check === null && command !== undefined)
+      findings.push(`your check was not run: no key that this machine trusts has signed point ${point.id}`);
     return {
       ...common,
       restoreMs,
@@ -64,14 +76,24 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
       check,
       findings: findings.slice(0, mostFindings),
       problems: result.problems.length,
+      signature,
     };
   } catch (error) {
+    // Without the key nothing was tried, so nothing was shown.
     if (signal?.aborted === true || isAboutKey(error)) throw error;
     const empty = { files: 0, refs: 0, bytes: 0, databases: 0, check: null, problems: 0 };
-    return { ...common, ...empty, restoreMs: performance.now() - startedAt, findings: [describeError(error)] };
+    return { ...common, ...empty, signature, restoreMs: performance.now() - startedAt, findings: [describeError(error)] };
   } finally {
     for (const folder of [target, `${target}.worktrees`]) rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function summaryOf(signature: PointSignature): Drilled["signature"] {
+  return {
+    status: signature.status,
+    signer: signature.status === "trusted" ? signature.signer : null,
+    fingerprint: signature.status === "unsigned" ? null : signature.fingerprint,
+  };
 }
 
 const mostFindings = 50;

@@ -26,6 +26,15 @@ const drilledSchema = z.object({
   findings: z.array(z.string()),
   /** What the point itself said that it could not hold. */
   problems: z.int().nonnegative(),
+  /** The worst of the point's chain. Null: it could not be told. */
+  signature: z
+    .object({
+      status: z.enum(["trusted", "unknown_signer", "bad", "unsigned"]),
+      signer: z.string().nullable(),
+      fingerprint: z.string().nullable(),
+    })
+    .nullable()
+    .default(null),
 });
 
 const evidenceSchema = z.object({

@@ -26,8 +26,12 @@ export type PointSignature =
   | { readonly status: "unsigned" };
 
 export function judgeSignature(manifest: Manifest, trusted: Trusted): PointSignature {
-  if (manifest.signature === null) return { status: "unsigned" };
-  const check = checkSignature(signedText(manifest), manifest.signature);
+  return judgeText(signedText(manifest), manifest.signature, trusted);
+}
+
+export function judgeText(text: string, signature: string | null, trusted: Trusted): PointSignature {
+  if (signature === null) return { status: "unsigned" };
+  const check = checkSignature(text, signature);
   const fingerprint = check.key === undefined ? null : fingerprintOf(check.key);
   if (!check.isGood || fingerprint === null) return { status: "bad", fingerprint, reason: check.isGood ? "it has no key" : check.reason };
   const signer = trusted.get(fingerprint);

@@ -123,14 +123,43 @@ export function withTrashed(store: Store, trashed: readonly TrashedPoint[]): Sto
   for (const { manifest, folder } of trashed)
     for (const name of [`${manifest.id}.json`, ...namesOf(manifest)]) places.set(`${dayOf(manifest.id)}/${name}`, `${folder}/${name}`);
   const at = (key: string): string => places.get(key) ?? key;
-  return {
-    name: store.name,
-    url: store.url,
+  return readingOtherwise(store, {
     get: (key, options) => store.get(at(key), options),
     stat: async (key, options): Promise<StoreEntry | undefined> => {
       const found = await store.stat(at(key), options);
       return found === undefined ? undefined : { ...found, key };
     },
+  });
+}
+
+/** The store for reading on while another run prunes: what has left its place meanwhile is read from the trash. */
+export function followingTrash(store: Store): Store {
+  const placeInTrash = async (key: string, options?: CallOptions): Promise<string | undefined> => {
+    const name = /^\d{8}(\/[^/]+)$/.exec(key)?.[1];
+    if (name === undefined) return undefined;
+    for await (const entry of store.list("trash/", options)) if (entry.key.endsWith(name)) return entry.key;
+    return undefined;
+  };
+  return readingOtherwise(store, {
+    async get(key, options) {
+      const found = await store.get(key, options);
+      const place = found === undefined ? await placeInTrash(key, options) : undefined;
+      return place === undefined ? found : store.get(place, options);
+    },
+    async stat(key, options) {
+      const found = await store.stat(key, options);
+      const place = found === undefined ? await placeInTrash(key, options) : undefined;
+      const size = place === undefined ? undefined : (await store.stat(place, options))?.size;
+      return size === undefined ? found : { key, size };
+    },
+  });
+}
+
+function readingOtherwise(store: Store, reading: Pick<Store, "get" | "stat">): Store {
+  return {
+    name: store.name,
+    url: store.url,
+    ...reading,
     list: (prefix, options) => store.list(prefix, options),
     folders: (options) => store.folders(options),
     put: (key, source, options) => store.put(key, source, options),

@@ -22,7 +22,8 @@ export interface PruneFacts {
 export interface PrimaryFacts {
   readonly name: string;
   readonly living: ReadonlySet<PointId>;
-  readonly pruned: { has(id: PointId): boolean };
+  /** doubtful: somebody says so of whom nothing is known, and a copy loses nothing by that. */
+  readonly removalOf: (id: PointId) => "trusted" | "doubtful" | undefined;
   /** Whether points that the primary never had are judged by the policy, or left alone. */
   readonly judgesOthers: boolean;
 }
@@ -66,7 +67,7 @@ function asRetentionPoint(point: Manifest, facts: PruneFacts, isRestorable: bool
   const said = marks.get(point.id);
   const aside = asideOf(point, facts, isRestorable);
   const isThere = primary?.living.has(point.id) === true;
-  const isGone = primary?.pruned.has(point.id) === true && !isThere;
+  const isGone = primary?.removalOf(point.id) === "trusted" && !isThere;
   return {
     id: point.id,
     createdAt: point.createdAt,
@@ -88,8 +89,10 @@ function asideOf({ id, machine }: Manifest, facts: PruneFacts, isRestorable: boo
   if (machine !== facts.machine) return `of the machine ${machine}`;
   if (facts.damaged.has(id)) return "damaged";
   if (!isRestorable) return "what it builds on is damaged";
-  if (primary === undefined || primary.living.has(id) || primary.pruned.has(id) || primary.judgesOthers) return undefined;
-  return `never in the store ${primary.name}`;
+  if (primary === undefined || primary.living.has(id) || primary.judgesOthers) return undefined;
+  const removal = primary.removalOf(id);
+  if (removal === "trusted") return undefined;
+  return removal === "doubtful" ? `pruned from the store ${primary.name} by nobody who is trusted` : `never in the store ${primary.name}`;
 }
 
 /** The points whose whole chain is there and undamaged. */

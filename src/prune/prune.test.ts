@@ -3,14 +3,15 @@ import { fakeManifest, keysOfPoint, placesOf, putFakePoints } from "../../test/s
 import { type Fault, faultyStore } from "../../test/support/faulty-store.ts";
 import { dayMs } from "../core/calendar.ts";
 import { BackupError } from "../core/errors.ts";
+import type { PointId } from "../core/ids.ts";
 import { type Manifest, writeManifest } from "../core/manifest.ts";
 import { defaultRetention } from "../core/retention.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { addMark, readMarks } from "../points/marks.ts";
 import { readPruned } from "../points/pruned.ts";
-import { findTrashed, mendTrash, moveFromTrash, readTrash } from "../points/trash.ts";
+import { findTrashed, followingTrash, mendTrash, moveFromTrash, readTrash } from "../points/trash.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import { bytesSource, type Store } from "../stores/store.ts";
+import { bytesSource, readAll, type Store } from "../stores/store.ts";
 import { freshGrace, type Grace } from "./grace.ts";
 import { type PruneRequest, type PruneResult, prune, readPrunePlan } from "./prune.ts";
 
@@ -72,7 +73,7 @@ describe("a run of prune", () => {
     await run(store);
     const pruned = await readPruned(store);
     expect([...pruned.keys()].toSorted()).toEqual([first.id, second.id]);
-    expect(pruned.get(second.id)).toMatchObject({ previous: first.id, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(pruned.get(second.id)?.[0]).toMatchObject({ previous: first.id, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
     expect([...files.keys()]).toContain("pruned/202611-here.ndjson");
     files.set("pruned/202610-there.ndjson", Buffer.from('{"id":1}\nnothing\n{"id":"20261001T000000Z-000001","sha256":"ab"}\n'));
     expect((await readPruned(store)).size).toBe(3);
@@ -245,7 +246,13 @@ describe("what it decides", () => {
   test("of a copy: what the primary pruned goes, what it has stays, what it never had is left alone", async () => {
     const stray = fakeManifest(new Date(now.getTime() - 40 * dayMs), 51);
     const store = new MemoryStore("copy", await filled([...points, stray]));
-    const primary = { name: "local", living: new Set([third.id, fourth.id]), pruned: new Set([first.id, second.id, third.id]), judgesOthers: false };
+    const gone = new Set([first.id, second.id, third.id]);
+    const primary = {
+      name: "local",
+      living: new Set([third.id, fourth.id]),
+      removalOf: (id: PointId) => (gone.has(id) ? ("trusted" as const) : undefined),
+      judgesOthers: false,
+    };
     expect(await verdictsOf(store, { primary })).toEqual({
       [`keep ${fourth.id}`]: ["in the store local", "newest"],
       [`keep ${third.id}`]: ["in the store local", `base of ${fourth.id}`],
@@ -253,6 +260,10 @@ describe("what it decides", () => {
       [`remove ${first.id}`]: ["pruned from the store local"],
       [`keep ${stray.id}`]: ["never in the store local"],
     });
+    // A list that anybody may have written into the primary empties no copy.
+    const doubtful = await verdictsOf(store, { primary: { ...primary, removalOf: () => "doubtful" } });
+    expect(Object.keys(doubtful).filter((verdict) => verdict.startsWith("remove"))).toEqual([]);
+    expect(doubtful[`keep ${first.id}`]?.[0]).toBe("pruned from the store local by nobody who is trusted");
     // What is pinned there, or needed by what stays, stays; and by name also what the primary never had is judged.
     await addMark(store, { point: second.id, mark: "pinned", at: now.toISOString(), by: null, note: null }, "20261121T120000Z-000001");
     expect(await verdictsOf(store, { primary: { ...primary, judgesOthers: true } })).toMatchObject({
@@ -268,7 +279,7 @@ test("the sha256 that is noted is the manifest's as stored", async () => {
   const store = new MemoryStore("store", await filled());
   await run(store);
   const sum = createHash("sha256").update(writeManifest(first)).digest("hex");
-  expect((await readPruned(store)).get(first.id)?.sha256).toBe(sum);
+  expect((await readPruned(store)).get(first.id)?.[0]?.sha256).toBe(sum);
 });
 
 function bound(inner: Store): Omit<Store, "name" | "url" | "delete"> {
@@ -282,3 +293,14 @@ function bound(inner: Store): Omit<Store, "name" | "url" | "delete"> {
     folders: () => inner.folders(),
   };
 }
+
+test("a restore goes on where a point is pruned from under it", async () => {
+  const store = new MemoryStore("store", await filled());
+  const following = followingTrash(store);
+  await run(store);
+  const key = `${first.id.slice(0, 8)}/${first.artifacts[0]?.name}`;
+  expect(await store.get(key)).toBeUndefined();
+  expect((await readAll(following, key))?.length).toBe(first.artifacts[0]?.size);
+  expect(await following.stat(key)).toEqual({ key, size: first.artifacts[0]?.size });
+  expect(await following.get("20200101/none.json")).toBeUndefined();
+});

@@ -20,6 +20,8 @@ export interface PruneRequest {
   readonly policy: RetentionPolicy;
   /** Whose points are judged. */
   readonly machine: string;
+  /** Gives the signature of a text: who removes points says so by name. */
+  readonly sign?: (text: string) => string;
   /** What the next point of this machine builds on. */
   readonly rungs: ReadonlySet<PointId>;
   /** Of a copy. */
@@ -87,7 +89,7 @@ export async function prune(request: PruneRequest): Promise<PruneResult> {
       };
   }
   await mendTrash(store, living, machine, options);
-  await recordPruned(store, removals, { machine, now }, options);
+  await recordPruned(store, removals, request, options);
   const removed: PointId[] = [];
   const startedAt = performance.now();
   for (const point of removals) {

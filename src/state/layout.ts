@@ -59,6 +59,8 @@ export interface StateLayout {
   readonly metStores: string;
   /** What was verified when, one file of a store a line. */
   readonly verified: string;
+  /** What the last verification of each store found. */
+  readonly verifications: string;
   /** How far an encryption of older points for other keys has come. */
   readonly rewrap: string;
 }
@@ -99,6 +101,7 @@ export function stateLayout(stateDir: string): StateLayout {
     signers: at("allowed_signers"),
     metStores: at("met-stores"),
     verified: at("verified.ndjson"),
+    verifications: at("verifications.json"),
     rewrap: at("rewrap.json"),
   };
 }

@@ -38,6 +38,8 @@ const well: StatusFacts = {
   copies: [copy, disk],
   mirrors: [mirror],
   rewrites: [],
+  drills: ["hub", "disk"].map((store) => ({ at: now, store, isOffsite: true, isProven: true, recoveryMs: 4200, failure: null })),
+  verifications: [],
   refusals: [],
   key: null,
 };

@@ -3,9 +3,10 @@ import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { describeRewrite, type Rewrite } from "../core/rewrites.ts";
 import { shellWord } from "../core/words.ts";
+import { drillNotices, type ProofFacts, proofFindings } from "./proof.ts";
 import { countPlaces, describeThreeTwoOne, nextPlace, type Place, type ThreeTwoOne } from "./three-two-one.ts";
 
-export interface StatusFacts {
+export interface StatusFacts extends ProofFacts {
   readonly now: Date;
   /** Points of the primary store, oldest first; undefined when the store cannot be read. */
   readonly points: readonly Manifest[] | undefined;
@@ -153,6 +154,7 @@ export function assess(facts: StatusFacts): Assessment {
         mirror.hint ?? "holdfast mirror",
       );
   }
+  findings.push(...proofFindings(facts));
   const threeTwoOne = countPlaces(placesOf(facts));
   if (last !== undefined && threeTwoOne.copies < 2)
     find("there is one copy only: a lost disk loses everything but what is pushed", "holdfast store add NAME branch:REMOTE/holdfast/backup");
@@ -198,6 +200,8 @@ function noticesOf(facts: StatusFacts, threeTwoOne: ThreeTwoOne): Remark[] {
     const hint = `newer ones are there; to send these too, for others to read: encrypt: false at ${name} in backup.yaml`;
     notices.push({ what: `copy ${name}: ${which} not encrypted, and not sent there`, hint });
   }
+  const holding = copies.filter(({ lastOkAt }) => lastOkAt !== null).map(({ name }) => name);
+  notices.push(...drillNotices(facts, points === undefined || points.length === 0 ? [] : holding, facts.now));
   const next = nextPlace(threeTwoOne);
   if (next !== undefined && points !== undefined && threeTwoOne.copies >= 2)
     notices.push({ what: `not yet 3-2-1: ${describeThreeTwoOne(threeTwoOne)}`, hint: next });

@@ -8,8 +8,10 @@ import { addEvidence, type DrillEvidence, readEvidence } from "../drill/evidence
 import { gitFind } from "../git/run.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
+import { followingTrash } from "../points/trash.ts";
 import { acquireLock } from "../state/lock.ts";
 import type { Store } from "../stores/store.ts";
+import { judgeChain, meetStore, type NamedSigner, readTrust } from "./signers.ts";
 
 export interface DrillWish {
   /** By name or URL; undefined: the off-site copies in turn. */
@@ -17,6 +19,8 @@ export interface DrillWish {
   /** In place of the one in the settings. */
   readonly check: string | undefined;
   readonly onStep?: (step: string) => void;
+  /** Of a store that is used for the first time. */
+  readonly onNewSigners?: (signers: readonly NamedSigner[], store: string) => void;
   readonly signal: AbortSignal;
 }
 
@@ -38,11 +42,16 @@ export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence
     await readIdentity(store, { signal });
     const { points } = await readCatalogue(store, { signal });
     refuseEmpty(store, points);
+    const newSigners = meetStore(app, store, points);
+    if (newSigners.length > 0) wish.onNewSigners?.(newSigners, store.name);
+    const judge = readTrust(app);
     const openMs = performance.now() - startedAt;
     const drilled = await drill({
-      store,
+      // A point that is pruned meanwhile is no failure.
+      store: followingTrash(store),
       points,
       scratch,
+      judge: (chain) => judgeChain(chain, judge),
       random: random(),
       check,
       signal,
@@ -59,10 +68,9 @@ export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence
     };
     return keep(app, evidence);
   } catch (error) {
-    if (signal.aborted) throw error;
-    const evidence = keep(app, { ...common, isProven: false, points: [], recoveryMs: null, pointAgeMs: null, error: describeError(error) });
-    if (error instanceof BackupError && (error.code === "key_missing" || error.code === "key_wrong")) throw error;
-    return evidence;
+    // Without the key nothing was tried: that is no evidence.
+    if (signal.aborted || (error instanceof BackupError && (error.code === "key_missing" || error.code === "key_wrong"))) throw error;
+    return keep(app, { ...common, isProven: false, points: [], recoveryMs: null, pointAgeMs: null, error: describeError(error) });
   } finally {
     sweepScratch(app.state.drillScratch);
   }

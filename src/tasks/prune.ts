@@ -10,6 +10,7 @@ import { BackupError, describeError } from "../core/errors.ts";
 import { newPointId, type PointId } from "../core/ids.ts";
 import { parseJson } from "../core/json.ts";
 import type { Manifest } from "../core/manifest.ts";
+import { findSigningKey } from "../keys/signing-key.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { addMark } from "../points/marks.ts";
@@ -17,12 +18,13 @@ import { writeMetadata } from "../points/metadata.ts";
 import { readPruned } from "../points/pruned.ts";
 import { findTrashed, mendTrash, moveFromTrash, readTrash, type TrashedPoint, trashedChain } from "../points/trash.ts";
 import { freshGrace, type Grace } from "../prune/grace.ts";
-import type { PrunePlan } from "../prune/plan.ts";
+import type { PrimaryFacts, PrunePlan } from "../prune/plan.ts";
 import { type PruneRequest, prune, readPrunePlan } from "../prune/prune.ts";
 import { copyLock } from "../replicate/copy-state.ts";
 import { acquireLock } from "../state/lock.ts";
 import { refuseForeignStore } from "../state/repository-id.ts";
-import type { Store } from "../stores/store.ts";
+import type { CallOptions, Store } from "../stores/store.ts";
+import { readPrunedTrust, signingKeyFile } from "./signers.ts";
 
 export interface PruneWish {
   /** A store by its name in the settings or its URL; all of them when undefined. */
@@ -95,24 +97,32 @@ async function requestFor(
   const known = new KnownState(app.state.captureState).load();
   const primary = primaryStore(app);
   const machine = wish.machine ?? hostname();
+  const signer = findSigningKey(signingKeyFile(app.environment));
   return {
     store,
     policy: app.config.retention,
     machine,
+    ...(signer?.status === "ready" ? { sign: signer.key.sign } : {}),
     rungs: new Set(known === undefined ? [] : [known.id, ...known.rungs.map(({ id }) => id)]),
     now: now(),
     grace: readOutcome(app, store.name).grace,
     beyondHalf: "half",
     signal: wish.signal,
     ...(wish.onEvent === undefined ? {} : { onEvent: wish.onEvent }),
-    ...(store.url === primary.url ? {} : { primary: { ...(await readPrimaryFacts(primary, wish)), judgesOthers } }),
+    ...(store.url === primary.url ? {} : { primary: { ...(await readPrimaryFacts(app, primary, { signal: wish.signal })), judgesOthers } }),
   };
 }
 
-async function readPrimaryFacts(primary: Store, options: { readonly signal: AbortSignal }) {
+async function readPrimaryFacts(app: App, primary: Store, options: CallOptions): Promise<Omit<PrimaryFacts, "judgesOthers">> {
   await readIdentity(primary, options);
   const [{ points, damaged }, pruned] = await Promise.all([readCatalogue(primary, options), readPruned(primary, options)]);
-  return { name: primary.name, living: new Set([...points, ...damaged].map(({ id }) => id)), pruned };
+  const recordOf = readPrunedTrust(app);
+  const removalOf: PrimaryFacts["removalOf"] = (id) => {
+    const records = pruned.get(id);
+    // Whoever can write into the primary could otherwise empty every copy by a list of points.
+    return records === undefined ? undefined : recordOf(records) === "trusted" ? "trusted" : "doubtful";
+  };
+  return { name: primary.name, living: new Set([...points, ...damaged].map(({ id }) => id)), removalOf };
 }
 
 /** What writes points into the primary is kept out by the repository's lock, what writes into copies by theirs. */

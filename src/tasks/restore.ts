@@ -13,6 +13,7 @@ import type { Manifest } from "../core/manifest.ts";
 import type { PointSignature } from "../keys/signers.ts";
 import { type DamagedPoint, readContents } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
+import { findTrashed, followingTrash, readTrash, withTrashed } from "../points/trash.ts";
 import type { RestoreGit } from "../restore/git-port.ts";
 import { executeInPlace, type InPlacePlan, makeStaging, planInPlace } from "../restore/in-place.ts";
 import type { Limits } from "../restore/limits.ts";
@@ -52,7 +53,7 @@ export async function findRestore(app: App, wish: RestoreWish, signal: AbortSign
   const by = git === undefined ? {} : { git };
   if (from !== undefined) {
     // Another store may be far away: only what is asked for is read.
-    const store = await findStore(app, from);
+    const store = followingTrash(await findStore(app, from));
     await readIdentity(store);
     const resolved = await resolvePoint({ ...wish, store, signal });
     if (resolved !== undefined) {
@@ -60,7 +61,9 @@ export async function findRestore(app: App, wish: RestoreWish, signal: AbortSign
       return { ...resolved, store, points: resolved.chain, signature: judgePlan(resolved.plan, readTrust(app)), newSigners, ...by };
     }
   }
-  const { points, damaged, store, judge, newSigners } = await readPoints(app, from);
+  const { points, damaged, judge, newSigners, ...found } = await readPoints(app, from);
+  // Nothing keeps prune from running meanwhile: a restore may take long.
+  const store = followingTrash(found.store);
   // Without git the living repository is not looked into: its objects may lie in ways that only git reads.
   const commonDir = git?.isProgram === false ? undefined : app.repository.commonDir;
   if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) {
@@ -84,7 +87,6 @@ async function findPruned(
   signal: AbortSignal,
 ): Promise<{ readonly what: PointId; readonly store: Store; readonly catalogue: readonly Manifest[] } | undefined> {
   if (!/^\d{8}T[0-9TZa-f-]*$/.test(what)) return undefined;
-  const { findTrashed, readTrash, withTrashed } = await import("../points/trash.ts");
   const living = new Set(points.map(({ id }) => id));
   const trash = (await readTrash(store, { signal })).filter(({ manifest }) => !living.has(manifest.id));
   const found = findTrashed(what, trash);

@@ -5,15 +5,17 @@ import { dirname, join } from "node:path";
 import { type App, now } from "../app.ts";
 import { copyConfigs, openStore, primaryStore } from "../app-stores.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
+import type { RemovedPoint } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
 import { machineName } from "../core/machine-name.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { withoutCredentials } from "../git/run.ts";
 import { configHome } from "../keys/config-home.ts";
-import { addSigners, judgeSignature, type PointSignature, readSigners, type Signer, signerOf } from "../keys/signers.ts";
+import { addSigners, judgeSignature, judgeText, type PointSignature, readSigners, type Signer, signerOf, type Trusted } from "../keys/signers.ts";
 import { ensureSigningKey, type FoundSigningKey, findSigningKey, signingKeyName } from "../keys/signing-key.ts";
 import { fingerprintOf } from "../keys/ssh-signature.ts";
 import { readCatalogue } from "../points/catalogue.ts";
+import { type PrunedPoint, prunedText } from "../points/pruned.ts";
 import type { Store } from "../stores/store.ts";
 
 /** A signer as a person sees it. */
@@ -43,11 +45,25 @@ export async function readySigner(app: App, store: Store): Promise<FoundSigningK
 }
 
 /** Judges by the repository's list, and by this machine's own key in any case. Of a list that cannot be read, which `doctor` tells, nobody is trusted. */
-export function readTrust({ environment, state }: Pick<App, "environment" | "state">): (manifest: Manifest) => PointSignature {
+export function readTrust(app: Pick<App, "environment" | "state">): (manifest: Manifest) => PointSignature {
+  const trusted = readTrusted(app);
+  return (manifest) => judgeSignature(manifest, trusted);
+}
+
+/** The same for what is said of one pruned point: the best of it counts, since anybody may add a line. */
+export function readPrunedTrust(app: Pick<App, "environment" | "state">): (records: readonly PrunedPoint[]) => RemovedPoint["record"] {
+  const trusted = readTrusted(app);
+  return (records) => {
+    const all = records.map((record) => judgeText(prunedText(record), record.signature, trusted).status);
+    return all.includes("trusted") ? "trusted" : all.every((status) => status === "unsigned") ? "unsigned" : "doubtful";
+  };
+}
+
+function readTrusted({ environment, state }: Pick<App, "environment" | "state">): Trusted {
   const trusted = readableSigners(state.signers);
   const own = findSigningKey(signingKeyFile(environment));
   if (own?.status === "ready") trusted.set(own.key.fingerprint, { name: machineName(hostname()), key: own.key.publicKey });
-  return (manifest) => judgeSignature(manifest, trusted);
+  return trusted;
 }
 
 function readableSigners(file: string): Map<string, Signer> {

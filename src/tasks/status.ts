@@ -5,6 +5,7 @@ import { branchRefOf } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { alarming, type Rewrite } from "../core/rewrites.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
+import { readEvidence } from "../drill/evidence.ts";
 import type { Repository } from "../git/repository.ts";
 import { withoutCredentials } from "../git/run.ts";
 import { type HooksStatus, hooksStatus } from "../hooks/status.ts";
@@ -15,6 +16,8 @@ import { readIdentity } from "../points/identity.ts";
 import { acknowledgeRewrites, readRewrites } from "../state/rewrites.ts";
 import { readRunLog } from "../state/run-log.ts";
 import { type Assessment, assess, type KeyFacts, type MirrorFacts, type StatusFacts } from "../status/assess.ts";
+import type { ProofFacts } from "../status/proof.ts";
+import { readVerifications } from "../verify/last.ts";
 import { readCopies, readPrimaryPlace } from "./copy-facts.ts";
 import { identityFacts } from "./encryption.ts";
 import { type PointPlan, planPoint } from "./point.ts";
@@ -51,8 +54,33 @@ export async function readStatus(app: App): Promise<Status> {
     rewrites: readAlarming(app),
     refusals: readRefusals(app),
     key: readKey(app),
+    ...readProof(app),
   };
   return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
+}
+
+/** What is told of drills: the newest of them. */
+const drillsTold = 30;
+
+/** Of a store that was taken out of the settings nothing is told. */
+function readProof(app: App): ProofFacts {
+  const isHere = ({ store }: { readonly store: string }): boolean => app.config.stores.some(({ name }) => name === store);
+  return {
+    drills: readEvidence(app.state.drills)
+      .filter(isHere)
+      .slice(-drillsTold)
+      .map(({ at, store, isOffsite, isProven, recoveryMs, error, points }) => ({
+        at: new Date(at),
+        store,
+        isOffsite,
+        isProven,
+        recoveryMs,
+        failure: error ?? points.flatMap(({ findings }) => findings)[0] ?? null,
+      })),
+    verifications: readVerifications(app.state.verifications)
+      .filter(isHere)
+      .map((verification) => ({ ...verification, at: new Date(verification.at) })),
+  };
 }
 
 function fires({ hooks }: HooksStatus): boolean {

@@ -8,17 +8,18 @@ import { capture } from "../capture/capture.ts";
 import { KnownState } from "../capture/known.ts";
 import { chainOf, findPoint, sortPoints } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
-import type { RememberedPoint } from "../core/history.ts";
+import type { RememberedPoint, RemovedPoint } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
 import { type Artifact, type Manifest, manifestKey } from "../core/manifest.ts";
 import { Policy } from "../core/policy.ts";
 import { readContents, readNote } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
-import { readPruned } from "../points/pruned.ts";
+import { type PrunedPoint, readPruned } from "../points/pruned.ts";
 import { copyLock, readCopyState } from "../replicate/copy-state.ts";
 import { acquireLock } from "../state/lock.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, type Finding, fault } from "../verify/finding.ts";
+import { noteVerification } from "../verify/last.ts";
 import { VerifiedRecord } from "../verify/record.ts";
 import { isMended, type RepairRequest, type RepairResult, repair } from "../verify/repair.ts";
 import { parseShare } from "../verify/share.ts";
@@ -27,7 +28,7 @@ import { type VerifyResult, verify } from "../verify/verify.ts";
 import { checkWorktree, type WorktreeCheck } from "../verify/worktree.ts";
 import { makePointNow, storeFoldersOf } from "./point.ts";
 import { throwIfDamaged } from "./points.ts";
-import { meetNew, type NamedSigner, readTrust } from "./signers.ts";
+import { meetNew, type NamedSigner, readPrunedTrust, readTrust } from "./signers.ts";
 
 export interface VerifyWish {
   /** An id, an unambiguous beginning of one, or `latest`; the whole store when undefined. */
@@ -88,11 +89,11 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   const { repository } = await readIdentity(store, options);
   const others = await otherStores(app, store, primary);
   const scratch = mkdtempSync(join(tmpdir(), "holdfast-verify-"));
-  const pruned = await readPruned(store, options);
   const record = new VerifiedRecord(app.state.verified, store.name);
   try {
     const newSigners = await meetNew(app, store);
     const judge = readTrust(app);
+    const removed = await readRemoved(app, store, primary, options);
     const { result, survey, expected } = await verify({
       store,
       others,
@@ -102,8 +103,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       isOver,
       record,
       remembered: await rememberedOf(app, store, { primary, repository }, options),
-      // What was deleted on purpose leaves holes in the history that are none.
-      isPruned: (id) => pruned.has(id),
+      removed,
       judge,
       hasBudget: app.config.stores.some(({ name, maxBytes }) => name === store.name && maxBytes !== undefined),
       scratch,
@@ -119,6 +119,12 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     }));
     const still = findings.filter((one) => one.weight === "damage" && !one.isMended);
     if (wish.point === undefined) record.finish(new Set(survey.sizes.keys()));
+    // One point that is well says nothing of the others; one that is not says enough.
+    if (wish.point === undefined || still.length > 0) {
+      const { points, artifacts } = result;
+      const seen = { points, read: artifacts.read, left: artifacts.left, damaged: still.length };
+      noteVerification(app.state.verifications, { store: store.name, at: startedAt.toISOString(), level: wish.level, ...seen });
+    }
     const mended = repaired?.mended.length ?? 0;
     app.log.write("verified", { store: store.name, level: wish.level, points: result.points, ...result.artifacts, damaged: still.length, mended });
     const newest = [...survey.points.keys()].sort().at(-1);
@@ -129,6 +135,24 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     record.flush();
     rmSync(scratch, { recursive: true, force: true });
   }
+}
+
+/** A copy never got what the primary had pruned before: its records count as well. */
+async function readRemoved(app: App, store: Store, primary: Store, options: CallOptions): Promise<ReadonlyMap<PointId, RemovedPoint>> {
+  const recordOf = readPrunedTrust(app);
+  const removed = new Map<PointId, RemovedPoint>();
+  for (const place of store === primary ? [store] : [primary, store]) {
+    const records = await readPruned(place, options).catch((error: unknown) => {
+      if (place === store || !(error instanceof BackupError) || options.signal?.aborted === true) throw error;
+      return new Map<PointId, readonly PrunedPoint[]>(); // the primary is away: the copy is looked at all the same
+    });
+    for (const [id, each] of records) {
+      const record = recordOf(each);
+      const { previous = null } = each.find((one) => recordOf([one]) === record) ?? {};
+      if (removed.get(id)?.record !== "trusted") removed.set(id, { previous, record });
+    }
+  }
+  return removed;
 }
 
 /** Nothing is mended beside a point that is being made, copied or deleted; reading needs no lock. */

@@ -1,6 +1,5 @@
 /** What a store's listing and manifests alone show: nothing absent, every size right, every chain and the history whole, every signature good. */
-import { checkHistory, type HistoryFinding, type RememberedPoint, unsignedAfterSigned } from "../core/history.ts";
-import type { PointId } from "../core/ids.ts";
+import { checkHistory, type History, type HistoryFinding, type RememberedPoint, unsignedAfterSigned } from "../core/history.ts";
 import { type Manifest, manifestKey } from "../core/manifest.ts";
 import type { PointSignature } from "../keys/signers.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
@@ -13,7 +12,7 @@ export interface StructureRequest {
   /** Points to look at; the history is looked at as a whole. */
   readonly scope: readonly Manifest[];
   readonly remembered: readonly RememberedPoint[];
-  readonly isPruned: (id: PointId) => boolean;
+  readonly removed: History["removed"];
   readonly judge: (manifest: Manifest) => PointSignature;
   /** The store takes only what fits: older points are left out on purpose. */
   readonly hasBudget: boolean;
@@ -67,25 +66,27 @@ function describeSignature({ id, machine }: Manifest, signature: PointSignature,
   }
 }
 
-function checkPast({ survey, remembered, isPruned, hasBudget }: StructureRequest): Fault[] {
+function checkPast({ survey, remembered, removed, hasBudget }: StructureRequest): Fault[] {
   const findings = checkHistory({
     points: [...survey.points.values()],
     unreadable: new Set(survey.unreadable.map(({ id }) => id)),
     remembered,
-    isPruned,
+    removed,
   });
   return findings.map((finding) => fault("history", weightOf(finding, hasBudget), finding.point, manifestKey(finding.point), wordsFor(finding)));
 }
 
 function weightOf({ kind }: HistoryFinding, hasBudget: boolean): Fault["weight"] {
   if (kind === "missing") return hasBudget ? "note" : "doubt";
-  return kind === "disordered" ? "doubt" : "damage";
+  return kind === "disordered" || kind === "unproven" ? "doubt" : "damage";
 }
 
 function wordsFor(finding: HistoryFinding): string {
   switch (finding.kind) {
     case "missing":
       return `point ${finding.point} is not in the store, and ${finding.by} was made after it: it was deleted, or taken away`;
+    case "unproven":
+      return `point ${finding.point} is not in the store, and the record that it was pruned is not signed by a key that this machine trusts: it may have been taken away`;
     case "exchanged":
       return finding.by === null
         ? `the manifest of point ${finding.point} is not the one that was made on this machine: it was changed, or an old one was put back`

@@ -74,7 +74,7 @@ function request(store: Store, others: readonly Store[], more: Partial<VerifyReq
     isOver: () => false,
     record: new VerifiedRecord(join(safe.scratch, "verified.ndjson"), store.name),
     remembered: [],
-    isPruned: () => false,
+    removed: new Map(),
     judge: (manifest) => judgeSignature(manifest, trusted),
     hasBudget: false,
     scratch,
@@ -219,7 +219,9 @@ describe("the history", () => {
   test("a hole that pruning left is none; in a store with a budget it is told and no more", async () => {
     const { store, files } = copyOf("small");
     for (const { id } of points.slice(0, 3)) take(files, id);
-    const { result } = await verify(request(store, [], { isPruned: () => true }));
+    const { result } = await verify(
+      request(store, [], { removed: new Map(points.slice(0, 3).map(({ id, previous }) => [id, { previous, record: "trusted" as const }])) }),
+    );
     expect(result.findings.filter(({ kind }) => kind === "history")).toEqual([]);
     const budget = await verify(request(store, [], { hasBudget: true }));
     expect(budget.result.findings.filter(({ kind }) => kind === "history")).toMatchObject([{ weight: "note" }]);

@@ -1,7 +1,7 @@
 /** Verifies a store: structure always, bytes and what is inside when asked, and where good copies of what is damaged are. */
-import { expectedSums, type RememberedPoint } from "../core/history.ts";
+import { expectedSums, type History, type RememberedPoint } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
-import { type Manifest, parseArtifactName } from "../core/manifest.ts";
+import { type Manifest, manifestKey, parseArtifactName } from "../core/manifest.ts";
 import type { PointSignature } from "../keys/signers.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { checkBundles } from "./bundles.ts";
@@ -28,7 +28,8 @@ export interface VerifyRequest {
   readonly isOver: () => boolean;
   readonly record: VerifiedRecord;
   readonly remembered: readonly RememberedPoint[];
-  readonly isPruned: (id: PointId) => boolean;
+  /** What was deleted on purpose leaves holes in the history that are none. */
+  readonly removed: History["removed"];
   readonly judge: (manifest: Manifest) => PointSignature;
   readonly hasBudget: boolean;
   /** A folder for scratch repositories and databases. */
@@ -74,9 +75,18 @@ export async function verify(request: VerifyRequest): Promise<Verification> {
   const expected = expectedSums({ points: [...seen.points.values()], remembered });
   const surroundings = new Surroundings({ store, others: request.others, survey: seen, expected, judge, options });
   const findings: Finding[] = [];
-  for (const found of [...faults, ...reading.faults].filter((one) => request.chooses === undefined || isAbout(one, scope)))
+  for (const found of [...faults, ...(await stillThere(reading.faults, store, options))].filter(
+    (one) => request.chooses === undefined || isAbout(one, scope),
+  ))
     findings.push(await surroundings.describe(found));
   return { result: { points: scope.length, ...reading.summary(), signatures: countSignatures(scope, judge), findings }, survey: seen, expected };
+}
+
+/** What was pruned while it was read is no damage. */
+async function stillThere(faults: readonly Fault[], store: Store, options: CallOptions): Promise<Fault[]> {
+  const standing: Fault[] = [];
+  for (const found of faults) if ((await store.stat(manifestKey(found.point), options)) !== undefined) standing.push(found);
+  return standing;
 }
 
 /** Of a single point: what is wrong with it, and with what it builds on. */

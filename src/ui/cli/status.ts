@@ -3,14 +3,16 @@ import { exitCodes } from "../../core/errors.ts";
 import { storedSize } from "../../core/manifest.ts";
 import { Policy } from "../../core/policy.ts";
 import { describeRewrite } from "../../core/rewrites.ts";
+import { thousands } from "../../core/words.ts";
 import type { CopyFacts, Protection } from "../../status/assess.ts";
+import { type DrillFacts, recoveryTimes, type VerifyFacts } from "../../status/proof.ts";
 import { describeThreeTwoOne } from "../../status/three-two-one.ts";
 import { explainFiles } from "../../status/unsaved.ts";
 import { storeFoldersOf } from "../../tasks/point.ts";
 import { acknowledgeAll, readStatus, type Status } from "../../tasks/status.ts";
 import type { CommandContext } from "./context.ts";
 import type { Output } from "./output.ts";
-import { age, beyondBudget, bytes, count, localTime, path, stayHere, table } from "./words.ts";
+import { age, beyondBudget, bytes, count, localTime, path, span, stayHere, table } from "./words.ts";
 
 const exitOf: Readonly<Record<Protection, number>> = { protected: exitCodes.done, at_risk: exitCodes.partial, unprotected: exitCodes.failed };
 const wordsOf: Readonly<Record<Protection, string>> = { protected: "PROTECTED", at_risk: "AT RISK", unprotected: "UNPROTECTED" };
@@ -39,7 +41,8 @@ export async function status(
   return exitOf[assessment.protection];
 }
 
-function print(app: App, { assessment, points, unsaved, unsavedExamples, copies, mirrors, hooks, now, store }: Status, output: Output): void {
+function print(app: App, facts: Status, output: Output): void {
+  const { assessment, points, unsaved, unsavedExamples, copies, mirrors, hooks, now, store } = facts;
   const last = points?.at(-1);
   output.line(`${wordsOf[assessment.protection]}  ${app.name}`);
   output.line();
@@ -57,11 +60,35 @@ function print(app: App, { assessment, points, unsaved, unsavedExamples, copies,
     rows.push([`mirror ${remote}`, at === null ? "never pushed" : `${state}, ${age(at, now)}${notes.map((note) => `; ${note}`).join("")}`]);
   }
   if (last !== undefined || copies.length > 0) rows.push(["3-2-1", describeThreeTwoOne(assessment.threeTwoOne)]);
+  rows.push(...proofRows(facts, now));
   rows.push(["hooks", hooks === "firing" ? "installed" : hooks === "partly" ? "some do not fire" : "not installed"]);
   for (const line of table(rows)) output.line(`  ${line}`);
   const remarks = [...assessment.findings, ...assessment.notices];
   if (remarks.length > 0) output.line();
   for (const { what, hint } of remarks) output.line(`- ${what}\n    ${hint}`);
+}
+
+function proofRows(facts: Status, now: Date): string[][] {
+  const drill = facts.drills.at(-1);
+  const verified = facts.verifications.at(-1);
+  return [
+    ...(drill === undefined ? [] : [["last drill", describeDrill(drill, recoveryTimes(facts), now)]]),
+    ...(verified === undefined ? [] : [["last verify", describeVerify(verified, now)]]),
+  ];
+}
+
+/** "proven 3 days ago from bucket (off-site) in 4.2 s, before 4.0 s, 3.9 s". */
+function describeDrill({ at, store, isOffsite, isProven }: DrillFacts, [last, ...before]: readonly number[], now: Date): string {
+  const from = `${age(at, now)} from ${path(store)}${isOffsite ? " (off-site)" : ""}`;
+  if (!isProven) return `FAILED ${from}${last === undefined ? "" : `; it took ${span(last)} when it last went well`}`;
+  return `proven ${from}${last === undefined ? "" : ` in ${span(last)}`}${before.length === 0 ? "" : `, before ${before.map(span).join(", ")}`}`;
+}
+
+function describeVerify({ at, store, level, points, read, left, damaged }: VerifyFacts, now: Date): string {
+  const what = level === "structure" ? `${count(points, "point")} looked through` : `${count(read, "artifact")} read`;
+  const rest = left === 0 ? "" : ` and ${thousands(left)} left`;
+  const found = damaged === 0 ? "nothing damaged" : `${thousands(damaged)} DAMAGED`;
+  return `${age(at, now)} of ${path(store)}: ${what}${rest}, ${found}`;
 }
 
 function copyState(copy: CopyFacts, now: Date): string {

@@ -103,9 +103,9 @@ describe("by time", () => {
     expect(nearestPoint(at("00:00:00.000"), [])).toBeUndefined();
   });
 
-  test("sortPoints puts the oldest first, those of one time by their ids, and leaves its argument alone", () => {
-    const points = [c, point("q2", null, a.createdAt), a, b];
-    expect(sortPoints(points).map(({ id }) => id)).toEqual(["p1", "q2", "p2", "p3"]);
+  test("sortPoints puts what was made last to the end, also where its clock had gone back, and leaves its argument alone", () => {
+    const points = [c, point("p4", null, a.createdAt), a, b];
+    expect(sortPoints(points).map(({ id }) => id)).toEqual(["p1", "p2", "p3", "p4"]);
     expect(points[0]).toBe(c);
   });
 

@@ -3,11 +3,11 @@ import { BackupError } from "./errors.ts";
 import type { PointId } from "./ids.ts";
 import type { Manifest } from "./manifest.ts";
 
-/** Points of one store, oldest first. */
+/** Points of one store in the order of their ids: that in which each machine made them, whatever its clock said. */
 export type Catalogue = readonly Manifest[];
 
 export function sortPoints(points: Iterable<Manifest>): Catalogue {
-  return [...points].sort((a, b) => (a.createdAt === b.createdAt ? compare(a.id, b.id) : compare(a.createdAt, b.createdAt)));
+  return [...points].sort((a, b) => compare(a.id, b.id));
 }
 
 /**

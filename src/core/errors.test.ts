@@ -53,6 +53,13 @@ describe("BackupError", () => {
     expect("cause" in error).toBe(false);
   });
 
+  test("a volume that is full has its own hint, be it the system that says so or git", () => {
+    const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+    expect(new BackupError("io_failed", "cannot write /x", { cause: full }).hint).toMatch(/^free some space/);
+    expect(new BackupError("git_failed", "git bundle: fatal: write error: No space left on device").hint).toMatch(/^free some space/);
+    expect(new BackupError("io_failed", "cannot write /x").hint).toBe(errorKinds.io_failed.hint);
+  });
+
   test("takes a better hint, facts and a cause", () => {
     const cause = new Error("ENOSPC");
     expect(new BackupError("usage", "m", { hint: "h", details: { a: 1 }, cause })).toMatchObject({ hint: "h", details: { a: 1 }, cause });

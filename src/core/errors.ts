@@ -76,7 +76,7 @@ export class BackupError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "BackupError";
     this.code = code;
-    this.hint = options.hint ?? kinds[code].hint;
+    this.hint = options.hint ?? hintOf(code, message, options.cause);
     this.details = options.details ?? {};
   }
 
@@ -87,6 +87,14 @@ export class BackupError extends Error {
   get isRetryable(): boolean {
     return kinds[this.code].retryable;
   }
+}
+
+export const fullHint = "free some space on that volume and run it again; existing points are untouched";
+
+/** What went wrong because a volume is full has one hint, be it the system that says so or git. */
+function hintOf(code: ErrorCode, message: string, cause: unknown): string {
+  const isFull = ["ENOSPC", "EDQUOT"].includes(systemCode(cause) ?? "") || /no space left on device|disk quota exceeded/i.test(message);
+  return isFull && (code === "io_failed" || code === "git_failed") ? fullHint : kinds[code].hint;
 }
 
 /** The system's code (`ENOENT`, `ENOSPC`, …) of a thrown value, or undefined. */

@@ -5,9 +5,11 @@
  * git-lfs writes logs, locks and temporary files beside its objects: it is given a folder of ours whose `objects` is a
  * link to the user's.
  */
+
 import { mkdir, readdir, readlink, rm, symlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { mustWait } from "../core/backoff.ts";
 import { type RemoteCall, talk } from "../git/porcelain.ts";
 import type { Repository } from "../git/repository.ts";
 import { git, gitFind, withoutCredentials } from "../git/run.ts";
@@ -46,7 +48,7 @@ export async function pushLfs(before: LfsState, run: LfsRun): Promise<LfsState> 
   if (objects === undefined) return freshLfs;
   const pending = [...run.tips].filter(([ref, oid]) => before.done.get(ref) !== oid);
   if (pending.length === 0 && before.note === null) return before;
-  if (!run.isForced && before.nextAttemptAt !== null && run.now < before.nextAttemptAt) return before;
+  if (!run.isForced && mustWait(before.nextAttemptAt, run.now)) return before;
   const note = await send(pending, objects, before.done, run);
   if (note === undefined) return { ...freshLfs, done: run.tips };
   const failures = before.failures + 1;

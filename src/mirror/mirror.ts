@@ -5,6 +5,7 @@
  * that stands under a dated ref; an *outcome* is what became of one remote. Remotes run side by side, one never waits
  * for another, and each gives an outcome, never an exception. Nothing of the user's repository is written.
  */
+import { mustWait, retryDelayMs } from "../core/backoff.ts";
 import type { MirrorConfig } from "../core/config.ts";
 import { describeError } from "../core/errors.ts";
 import { withoutCredentials } from "../git/run.ts";
@@ -15,7 +16,7 @@ import { fetchTips, knownObjects, mirrorGitDir } from "./objects.ts";
 import type { KeptTip, MirrorOutcome, MirrorStatus, RefOutcome } from "./outcome.ts";
 import { planMirror, type RefStep } from "./plan.ts";
 import { type Destination, deleteKept, executePlan, MirrorFailure, readBack } from "./push.ts";
-import { digestOf, type MirrorState, readState, retryDelayMs, stateFile, writeState } from "./queue.ts";
+import { digestOf, type MirrorState, readState, stateFile, writeState } from "./queue.ts";
 import { isReliable, pass, planExpiry, type Retention, remember } from "./retention.ts";
 import { all, type Context, destinationOf, failureOf, type MirrorOptions, observe, type Target, unknownRemote } from "./targets.ts";
 
@@ -30,7 +31,7 @@ async function mirrorOne({ mirror, remote, url }: Target, context: Context, opti
   if (url === null) return { ...base, ...unknownRemote(remote), refs: [], kept: [], expired: [], notes: [], at: options.now() };
   const file = stateFile(options.stateDir, remote, url);
   const before = await readState(file);
-  if (options.force !== true && before.nextAttemptAt !== null && options.now() < before.nextAttemptAt && before.outcome !== null) {
+  if (options.force !== true && mustWait(before.nextAttemptAt, options.now()) && before.outcome !== null) {
     return before.outcome;
   }
   options.onEvent?.({ kind: "mirror_started", ...base });

@@ -1,29 +1,14 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { freshState, type MirrorState, readState, retryDelayMs, stateFile, writeState } from "./queue.ts";
+import { freshState, type MirrorState, readState, stateFile, writeState } from "./queue.ts";
 
 let dir = "";
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "hf-queue-"));
 });
 afterEach(() => rm(dir, { recursive: true }));
-
-test("delays double from 30 seconds up to six hours", () => {
-  expect([1, 2, 3, 20].map((failures) => retryDelayMs(failures, 0.5))).toEqual([30_000, 60_000, 120_000, 21_600_000]);
-});
-
-test("property: a delay is never shorter than 24 seconds nor longer than six hours", () => {
-  fc.assert(
-    fc.property(fc.nat(2000), fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (failures, random) => {
-      const delay = retryDelayMs(failures, random);
-      expect(delay).toBeGreaterThanOrEqual(24_000);
-      expect(delay).toBeLessThanOrEqual(21_600_000);
-    }),
-  );
-});
 
 test("a state survives writing and reading, without its unchanged refs, and leaves no other file", async () => {
   const oid = "a".repeat(40);

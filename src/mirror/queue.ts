@@ -43,15 +43,6 @@ export const freshState: MirrorState = {
   nextAttemptAt: null,
 };
 
-const firstDelayMs = 30_000;
-const longestDelayMs = 6 * 60 * 60 * 1000;
-
-/** How long to wait after `failures` failures in a row: 30 s doubling to 6 h, a fifth more or less. `random` is in [0, 1). */
-export function retryDelayMs(failures: number, random: number): number {
-  const delay = Math.min(longestDelayMs, firstDelayMs * 2 ** Math.max(0, failures - 1));
-  return Math.min(longestDelayMs, Math.round(delay * (0.8 + 0.4 * random)));
-}
-
 export function digestOf(tips: Tips): string {
   const lines = [...tips].map(([ref, oid]) => `${oid} ${ref}\n`).sort();
   return createHash("sha256").update(lines.join("")).digest("hex");

@@ -154,7 +154,7 @@ test("all points are for the new recipients, the chain of sums holds, and no old
 });
 
 describe("a failure at any call", () => {
-  for (const does of ["fail", "after", "cut"] as const) {
+  for (const does of ["fail", "after", "cut", "flip", "stale", "twice"] as const) {
     test(`(${does}) loses nothing, and the next run goes on`, async () => {
       const counting = withFaults([]);
       await new Progress().run(counting);
@@ -220,7 +220,7 @@ describe("a copy", () => {
     expect(await replaceStale(store, copy, state(), {})).toEqual({ replaced: 0, kept: [] });
   });
 
-  test.each(["fail", "after", "cut"] as const)(
+  test.each(["fail", "after", "cut", "flip", "stale", "twice"] as const)(
     "is whole after a failure at any call (%s), and the next run goes on",
     async (does) => {
       const before = await copies();

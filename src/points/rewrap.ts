@@ -54,9 +54,9 @@ export async function rewrapPoint(id: PointId, request: RewrapRequest): Promise<
   try {
     const artifacts = isDone ? manifest.artifacts : await encryptAgain(manifest, spool, request, options);
     const next = await sign({ ...manifest, artifacts: [...artifacts], previousSha256 }, manifest);
-    for (const { name, size } of isDone ? [] : artifacts) {
+    for (const { name, size, sha256 } of isDone ? [] : artifacts) {
       const file = join(spool, name);
-      await store.put(`${dayOf(id)}/${name}`, { size, file, open: () => createReadStream(file) }, options);
+      await store.put(`${dayOf(id)}/${name}`, { size, sha256, file, open: () => createReadStream(file) }, options);
     }
     const text = writeManifest(next);
     beforeReplace(id, sumOf(bytes));

@@ -6,9 +6,9 @@ import { planRetention, type RetentionPoint, type RetentionPolicy, type Retentio
 import type { PointMarks } from "../points/marks.ts";
 
 export interface PruneFacts {
-  /** Of the store, oldest first. */
+  /** Of the store, in the order of their ids. */
   readonly points: Catalogue;
-  /** Points that a listing shows to be damaged. */
+  /** Points that a listing shows to be damaged; those that are not among `points` have a manifest that cannot be read. */
   readonly damaged: ReadonlySet<PointId>;
   readonly marks: ReadonlyMap<PointId, PointMarks>;
   /** Whose points are judged. */
@@ -45,8 +45,9 @@ export function planPrune(facts: PruneFacts, policy: RetentionPolicy, now: Date)
   const { points, machine } = facts;
   const byId = new Map(points.map((point) => [point.id, point]));
   const whole = restorable(points, byId, facts.damaged);
+  const perhapsNeeded = mayBeBases(facts);
   const verdicts = planRetention(
-    points.map((point) => asRetentionPoint(point, facts, whole.has(point))),
+    points.map((point) => asRetentionPoint(point, facts, whole.has(point), perhapsNeeded.has(point.id))),
     policy,
     now,
   ).flatMap((verdict): PruneVerdict[] => {
@@ -62,7 +63,7 @@ export function planPrune(facts: PruneFacts, policy: RetentionPolicy, now: Date)
   return { verdicts, removals, limit: Math.floor(points.filter((point) => point.machine === machine).length / 2) };
 }
 
-function asRetentionPoint(point: Manifest, facts: PruneFacts, isRestorable: boolean): RetentionPoint {
+function asRetentionPoint(point: Manifest, facts: PruneFacts, isRestorable: boolean, isPerhapsNeeded: boolean): RetentionPoint {
   const { marks, rungs, primary } = facts;
   const said = marks.get(point.id);
   const aside = asideOf(point, facts, isRestorable);
@@ -77,6 +78,7 @@ function asRetentionPoint(point: Manifest, facts: PruneFacts, isRestorable: bool
     isPinned: said?.isPinned === true,
     isVerified: said?.verified !== undefined,
     ...(aside === undefined ? {} : { aside }),
+    ...(isPerhapsNeeded ? { needed: "a point that cannot be read may build on it" } : {}),
     ...(rungs.has(point.id) ? { needed: "the next point builds on it" } : {}),
     ...(isThere ? { kept: `in the store ${primary.name}` } : {}),
     ...(isGone ? { gone: `pruned from the store ${primary.name}` } : {}),
@@ -108,6 +110,23 @@ function restorable(points: Catalogue, byId: ReadonlyMap<PointId, Manifest>, dam
     return isWhole;
   };
   return new Set(points.filter((point) => judge(point, new Set([point]))));
+}
+
+/**
+ * What a point may build on whose manifest cannot be read now, be it damaged or misread: the machine's points from the last
+ * full one before it on. The bad reading may be over tomorrow, or mended from a copy; the base must be there then.
+ */
+function mayBeBases({ points, damaged, machine }: PruneFacts): Set<PointId> {
+  const own = points.filter((point) => point.machine === machine);
+  const readable = new Set(points.map(({ id }) => id));
+  const unreadable = [...damaged].filter((id) => !readable.has(id));
+  return new Set(
+    unreadable.flatMap((id) => {
+      const earlier = own.filter((point) => point.id < id);
+      const lastFull = earlier.findLastIndex(({ base }) => base === null);
+      return earlier.slice(Math.max(0, lastFull)).map((point) => point.id);
+    }),
+  );
 }
 
 function depthOf(point: Manifest, byId: ReadonlyMap<PointId, Manifest>): number {

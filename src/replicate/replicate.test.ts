@@ -60,7 +60,7 @@ describe("a failure at any call", () => {
     });
   }
 
-  for (const does of ["fail", "cut", "flip"] as const) {
+  for (const does of ["fail", "cut", "flip", "stale"] as const) {
     test(`of the primary (${does}) copies no damaged byte`, async () => {
       const calls = await countCalls((faulty) => run({ primary: faulty }), primary);
       for (let nth = 1; nth <= calls; nth += 1) {
@@ -96,14 +96,14 @@ describe("a failure at any call", () => {
 });
 
 describe("publishing into a store", () => {
-  for (const does of ["fail", "after", "cut"] as const) {
+  for (const does of ["fail", "after", "cut", "flip"] as const) {
     test(`a failure at any call (${does}) leaves no half point and can be made good by another try`, async () => {
       const calls = await countCalls((faulty) => publishSmallPoint(faulty, ids[0] as string), new MemoryStore("store"));
       expect(calls).toBe(4);
       for (let nth = 1; nth <= calls; nth += 1) {
         const files = new Map<string, Buffer>();
         const faulty = faultyStore(new MemoryStore("store", files), [{ nth, does }]);
-        await expect(publishSmallPoint(faulty, ids[0] as string), `call ${nth}`).rejects.toThrow("was made to fail");
+        await expect(publishSmallPoint(faulty, ids[0] as string), `call ${nth}`).rejects.toMatchObject({ code: "store_failed" });
         const { points, damaged } = await readCatalogue(new MemoryStore("store", files));
         expect([points, damaged], `call ${nth}`).toEqual([[], []]);
         await publishSmallPoint(new MemoryStore("store", files), ids[0] as string);
@@ -112,6 +112,18 @@ describe("publishing into a store", () => {
       }
     });
   }
+
+  test("a put that happens twice makes one point, and one that never answers none when it is ended", async () => {
+    for (let nth = 1; nth <= 4; nth += 1) {
+      const twice = new MemoryStore("store");
+      await publishSmallPoint(faultyStore(twice, [{ nth, does: "twice" }]), ids[0] as string);
+      await expectWholePoints(twice);
+      const files = new Map<string, Buffer>();
+      const hanging = faultyStore(new MemoryStore("store", files), [{ method: "put", nth, does: "hang" }]);
+      await expect(publishSmallPoint(hanging, ids[0] as string, {}, { signal: AbortSignal.timeout(20) })).rejects.toThrow();
+      expect([...files.keys()], `call ${nth}`).toEqual([]);
+    }
+  });
 
   test("where the store answers to nothing any more, the first error is the one that is thrown", async () => {
     const faulty = faultyStore(new MemoryStore("store"), [{ nth: 2, does: "fail", stays: true }]);

@@ -2,7 +2,7 @@
  * Brings one copy up to date with the primary: find what it lacks, send it oldest first, read it back, note it. Each copy has its
  * own round, state and lock, so one that fails, hangs or is away delays no other.
  */
-import { retryDelayMs } from "../core/backoff.ts";
+import { mustWait, retryDelayMs } from "../core/backoff.ts";
 import { BackupError, describeError, type ErrorCode } from "../core/errors.ts";
 import { dayOf } from "../core/ids.ts";
 import { type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
@@ -88,7 +88,8 @@ const settleEveryMs = 60_000;
 export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
   const { name, stateFolder, now, random, force, signal } = request;
   const state = readCopyState(stateFolder, request);
-  if (force !== true && state.nextAttemptAt !== null && Date.parse(state.nextAttemptAt) > now().getTime()) {
+  const { nextAttemptAt } = state;
+  if (force !== true && mustWait(nextAttemptAt === null ? null : new Date(nextAttemptAt), now())) {
     return { ...lacking(name, "waiting", state), ...(state.error === null ? {} : { message: state.error }) };
   }
   const round: Round = { request, state, sent: 0, kept: [] };

@@ -237,6 +237,16 @@ describe("a place that comes and goes", () => {
   });
 });
 
+test("a failure that was noted by a clock ten years ahead holds nothing up when the clock is right again", async () => {
+  await publish(monday);
+  const right = time;
+  time += 3650 * day;
+  expect(await run(faultyStore(copy, [{ method: "put", nth: 1, does: "fail" }]))).toMatchObject({ status: "failed" });
+  expect(await run(copy)).toMatchObject({ status: "waiting" });
+  time = right;
+  expect(await run(copy)).toMatchObject({ status: "ok", sent: 1 });
+});
+
 test("a primary that goes away amid a round is no fault of the copy, and nothing counts as seen that was not", async () => {
   await publish(monday);
   await run(copy, { mayBeAway: true });

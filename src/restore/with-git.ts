@@ -2,7 +2,7 @@
 import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RefEntry } from "../core/contents.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, fullHint } from "../core/errors.ts";
 import { pathBytes, splitPaths } from "../core/paths.ts";
 import { readIndex } from "../git/index-entries.ts";
 import { findObjects, readHead, readRefs } from "../git/refs.ts";
@@ -83,11 +83,14 @@ async function writeIndexed({ gitDir, root }: Place, commonDir: string, paths: r
   const input = Buffer.concat(paths.flatMap((path) => [pathBytes(path), Buffer.of(0)]));
   const raw = ["-c", "core.autocrlf=false", "-c", "core.eol=lf", "-c", "core.symlinks=true", "-c", "core.fileMode=true"];
   const args = ["--git-dir", gitDir, "--work-tree", root, ...raw, "checkout-index", "-q", "-f", "-z", "--stdin", "--ignore-skip-worktree-bits"];
-  await withoutAttributes(commonDir, () => git(args, { cwd: root, input, okCodes: [0, 1, 128], ...options }));
+  const { stderr } = await withoutAttributes(commonDir, () => git(args, { cwd: root, input, okCodes: [0, 1, 128], ...options }));
+  // What the index names in vain shows in the comparison. What the volume does not take would look like damage there; git does not say why.
+  const refused = /unable to write file .*|.*(?:no space left on device|disk quota exceeded)/i.exec(stderr)?.[0];
+  if (refused !== undefined) throw new BackupError("io_failed", `cannot restore into ${root}: git was ${refused}`, { hint: fullHint });
 }
 
 /** Nothing in info/attributes overrules the worktree's .gitattributes but info/attributes, which comes last and wins. */
-async function withoutAttributes(commonDir: string, run: () => Promise<unknown>): Promise<void> {
+async function withoutAttributes<T>(commonDir: string, run: () => Promise<T>): Promise<T> {
   const file = join(commonDir, "info/attributes");
   const kept = join(commonDir, "info/attributes.holdfast");
   mkdirSync(join(commonDir, "info"), { recursive: true });
@@ -95,7 +98,7 @@ async function withoutAttributes(commonDir: string, run: () => Promise<unknown>)
   if (hadOne) renameSync(file, kept);
   writeFileSync(file, "* -text -crlf -eol -ident -filter -working-tree-encoding\n");
   try {
-    await run();
+    return await run();
   } finally {
     rmSync(file);
     if (hadOne) renameSync(kept, file);

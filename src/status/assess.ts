@@ -211,7 +211,7 @@ function noticesOf(facts: StatusFacts, threeTwoOne: ThreeTwoOne): Remark[] {
 /** A clock may differ a little from machine to machine. */
 const skewMs = 10 * 60_000;
 
-/** Retention leaves them alone, and they pass for the newest. */
+/** Retention leaves them alone; beside points of other machines they pass for the newest. */
 function futureNotices({ points = [], now }: StatusFacts): Remark[] {
   const future = points.filter(({ createdAt }) => Date.parse(createdAt) - now.getTime() > skewMs);
   if (future.length === 0) return [];

@@ -277,7 +277,7 @@ describe("repair", () => {
     expect(count.calls.some(({ method }) => method === "delete")).toBe(false);
     expect(writes.length).toBeGreaterThanOrEqual(4);
     for (const nth of writes) {
-      for (const does of ["fail", "after", "cut"] as const) {
+      for (const does of ["fail", "after", "cut", "flip", "twice"] as const) {
         const files = hurt();
         await mend(request(faultyStore(new MemoryStore("hurt", files), [{ nth, does }]), [copyOf("good").store])).catch(() => undefined);
         for (const [key, bytes] of files)

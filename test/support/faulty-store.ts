@@ -74,8 +74,8 @@ export function faultyStore(inner: Store, script: readonly Fault[] = []): Faulty
       if (does === "hang") await untilAbort(options.signal);
       if (does === "fail" || does === "after") throw failure("get", key);
       const stream = await inner.get(key, options);
-      if (stream === undefined || does === undefined) return stream;
-      return does === "cut" ? half(stream) : flipped(stream);
+      if (stream === undefined) return stream;
+      return does === "cut" ? half(stream) : does === "flip" ? flipped(stream) : stream;
     },
     replace: (key, source, options) => call("replace", key, options, () => inner.replace(key, source, options)),
     folders: (options) => call("folders", "", options, () => inner.folders(options)),
@@ -87,8 +87,8 @@ export function faultyStore(inner: Store, script: readonly Fault[] = []): Faulty
       const entries: StoreEntry[] = [];
       for await (const entry of inner.list(prefix, options)) entries.push(entry);
       if (does === "stale") yield* entries.filter((entry) => !put.has(entry.key));
-      else yield* does === undefined ? entries : entries.slice(0, entries.length / 2);
-      if (does !== undefined && does !== "stale") throw failure("list", prefix);
+      else yield* does === undefined || does === "twice" ? entries : entries.slice(0, entries.length / 2);
+      if (does !== undefined && does !== "stale" && does !== "twice") throw failure("list", prefix);
     },
     delete: (key, options) => call("delete", key, options, () => inner.delete(key, options)),
     flush: (options) => call("flush", "", options, () => inner.flush(options)),

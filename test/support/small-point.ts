@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Manifest } from "../../src/core/manifest.ts";
 import { publishPoint } from "../../src/points/publish.ts";
-import type { Store } from "../../src/stores/store.ts";
+import type { CallOptions, Store } from "../../src/stores/store.ts";
 
 export const testIdentity = { format: 1, repository: "6f1a9c52-3b77-4c0e-9d5f-0a4f5b8c7e21", name: "test", created: "2026-01-01T00:00:00.000Z" };
 
@@ -17,7 +17,12 @@ export interface SmallPoint {
   readonly size?: number;
 }
 
-export async function publishSmallPoint(store: Store, id: string, { isEncrypted = false, base, size }: SmallPoint = {}): Promise<Manifest> {
+export async function publishSmallPoint(
+  store: Store,
+  id: string,
+  { isEncrypted = false, base, size }: SmallPoint = {},
+  options: CallOptions = {},
+): Promise<Manifest> {
   const spool = mkdtempSync(join(tmpdir(), "spool-"));
   const artifacts = ["bundle", "tar.zst", "contents.zst"].map((kind) => {
     const name = `${id}.${kind}${isEncrypted ? ".age" : ""}`;
@@ -49,7 +54,7 @@ export async function publishSmallPoint(store: Store, id: string, { isEncrypted 
     signature: null,
   };
   try {
-    await publishPoint(store, manifest, spool);
+    await publishPoint(store, manifest, spool, options);
   } finally {
     rmSync(spool, { recursive: true, force: true });
   }

@@ -45,7 +45,7 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
       const recovered = await runCli(["recover", address, join(elsewhere.path, folder)], { cwd: elsewhere.path });
       expect({ code: recovered.code, stderr: recovered.stderr }).toEqual({
         code: 0,
-        stderr: "Store of workspace: 2 points.\n".replace("workspace", nameOf(work)),
+        stderr: expect.stringMatching(new RegExp(`^Store of ${nameOf(work)}: the moment \\S+ \\(manual\\), the newest point\\.\n`)),
       });
       const options = { exclude: [".git"] };
       expect(snapshotTree(join(elsewhere.path, folder), options)).toEqual(snapshotTree(work.repo.path, options));
@@ -119,6 +119,34 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
     }
   });
 
+  test("of encrypted points holds no name and no content; what a lost machine left there stays for the old key, and that is said", async () => {
+    using config = tempDir();
+    const env = { HOLDFAST_CONFIG_DIR: config.path };
+    using work = await workspace({ files: { "Kolibri.md": "Rotkehlchen\n" }, isProtected: false });
+    const run = async (...args: string[]) => {
+      const { code, stdout, stderr } = await work.run([...args, "--json"], { env });
+      return { code, stderr, json: JSON.parse(stdout) };
+    };
+    work.repo.git("branch", "Nachtigall");
+    work.repo.write("papagei/Eisvogel.txt", "Wiedehopf\n");
+    expect((await run("init", "--yes", "--no-hooks", "--encrypt", "--store", work.store, "--store", url)).code).toBe(0);
+    expect((await run("backup", "-m", "Zaunkoenig")).code).toBe(0);
+    expect((await run("sync")).code).toBe(0);
+    const stored = await everythingIn(server, bucket);
+    for (const word of ["Kolibri", "Rotkehlchen", "Nachtigall", "papagei", "Eisvogel", "Wiedehopf", "Zaunkoenig", nameOf(work), work.repo.path])
+      expect(stored.includes(word), word).toBe(false);
+    expect(stored).toContain("age-encryption.org/v1");
+
+    execFileSync("rm", ["-r", work.store]);
+    expect((await run("init", "--yes", "--no-hooks")).code).toBe(0);
+    const rotated = await work.run(["key", "rotate", "--rewrap"], { env });
+    expect(rotated).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^warning: the store s3: 2 points in its trash, or not in the primary/m),
+    });
+    expect(rotated.stdout).toContain("Encrypted again: 1 point.");
+  });
+
   describe("store check", () => {
     test("tells what the place can do, leaves nothing, and changes nothing", async () => {
       using work = await workspace();
@@ -147,7 +175,7 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
       await add(work);
       const { checks, facts, isWell } = await work.json(["store", "check", "off"]);
       expect(isWell).toBe(true);
-      expect(checks.filter(({ status }: { status: string }) => status === "skipped")).toHaveLength(2);
+      expect(checks.filter(({ status }: { status: string }) => status === "skipped")).toHaveLength(3);
       expect(facts[0]).toMatchObject({ what: "what is written can be deleted", answer: "no", note: expect.stringContaining("enough for backups") });
       expect(facts.at(-1)).toMatchObject({ what: "what this check wrote is gone", answer: "no" });
     });
@@ -174,6 +202,16 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
     });
   });
 });
+
+/** Every key, and the bytes of every object. */
+async function everythingIn(server: S3Server, Bucket: string): Promise<string> {
+  const parts: string[] = [];
+  for (const Key of await keysOf(server, Bucket)) {
+    const { Body } = await server.client.getObject({ Bucket, Key });
+    parts.push(Key, Buffer.from((await Body?.transformToByteArray()) ?? []).toString("latin1"));
+  }
+  return parts.join("\n");
+}
 
 function nameOf({ repo }: Workspace): string {
   return repo.path.slice(repo.path.lastIndexOf("/") + 1);

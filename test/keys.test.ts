@@ -158,7 +158,7 @@ describe("older points are encrypted again", () => {
     const old = join(work.path, "old.txt");
     writeFileSync(old, text(identity));
     const { rewrapped } = await work.json(["key", "rotate", "--rewrap"]);
-    expect(rewrapped).toEqual({ points: 3, kept: [], damaged: [] });
+    expect(rewrapped).toEqual({ points: 3, kept: [], damaged: [], beyond: [] });
     await work.json(["sync"]);
     const points = await work.points();
     expect(points.map(({ artifacts }) => artifacts.every(({ name }) => /\.r1\./.test(name)))).toEqual([true, true, true, false]);

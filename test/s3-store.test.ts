@@ -43,8 +43,10 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
       ["by-id", url.replace("backups", `backups/${id}`)],
     ] as const) {
       const recovered = await runCli(["recover", address, join(elsewhere.path, folder)], { cwd: elsewhere.path });
-      expect(recovered.code, recovered.stderr).toBe(0);
-      expect(recovered.stderr).toMatch(new RegExp(`^Store of ${nameOf(work)}: the moment .*, the newest point\\.\n`));
+      expect({ code: recovered.code, stderr: recovered.stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringMatching(new RegExp(`^Store of ${nameOf(work)}: the moment \\S+ \\(manual\\), the newest point\\.\n`)),
+      });
       const options = { exclude: [".git"] };
       expect(snapshotTree(join(elsewhere.path, folder), options)).toEqual(snapshotTree(work.repo.path, options));
     }
@@ -115,6 +117,34 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
     } finally {
       for (const work of works) work[Symbol.dispose]();
     }
+  });
+
+  test("of encrypted points holds no name and no content; what a lost machine left there stays for the old key, and that is said", async () => {
+    using config = tempDir();
+    const env = { HOLDFAST_CONFIG_DIR: config.path };
+    using work = await workspace({ files: { "Kolibri.md": "Rotkehlchen\n" }, isProtected: false });
+    const run = async (...args: string[]) => {
+      const { code, stdout, stderr } = await work.run([...args, "--json"], { env });
+      return { code, stderr, json: JSON.parse(stdout) };
+    };
+    work.repo.git("branch", "Nachtigall");
+    work.repo.write("papagei/Eisvogel.txt", "Wiedehopf\n");
+    expect((await run("init", "--yes", "--no-hooks", "--encrypt", "--store", work.store, "--store", url)).code).toBe(0);
+    expect((await run("backup", "-m", "Zaunkoenig")).code).toBe(0);
+    expect((await run("sync")).code).toBe(0);
+    const stored = await everythingIn(server, bucket);
+    for (const word of ["Kolibri", "Rotkehlchen", "Nachtigall", "papagei", "Eisvogel", "Wiedehopf", "Zaunkoenig", nameOf(work), work.repo.path])
+      expect(stored.includes(word), word).toBe(false);
+    expect(stored).toContain("age-encryption.org/v1");
+
+    execFileSync("rm", ["-r", work.store]);
+    expect((await run("init", "--yes", "--no-hooks")).code).toBe(0);
+    const rotated = await work.run(["key", "rotate", "--rewrap"], { env });
+    expect(rotated).toMatchObject({
+      code: 3,
+      stderr: expect.stringMatching(/^warning: the store s3: 2 points in its trash, or not in the primary/m),
+    });
+    expect(rotated.stdout).toContain("Encrypted again: 1 point.");
   });
 
   describe("store check", () => {
@@ -188,6 +218,16 @@ test("store check of a branch reads it, tries a hidden ref, and pushes nothing t
   expect(hidden).toMatchObject({ isWell: true, checks: [first, { status: "ok", name: "the remote takes a ref of this name" }] });
   expect(refs()).toBe(before);
 });
+
+/** Every key, and the bytes of every object. */
+async function everythingIn(server: S3Server, Bucket: string): Promise<string> {
+  const parts: string[] = [];
+  for (const Key of await keysOf(server, Bucket)) {
+    const { Body } = await server.client.getObject({ Bucket, Key });
+    parts.push(Key, Buffer.from((await Body?.transformToByteArray()) ?? []).toString("latin1"));
+  }
+  return parts.join("\n");
+}
 
 function nameOf({ repo }: Workspace): string {
   return repo.path.slice(repo.path.lastIndexOf("/") + 1);

@@ -174,6 +174,7 @@ export const contractChecks: readonly ContractCheck[] = [
   },
   {
     name: "a copied key has the bytes of the other, and stays when that one goes; it is never put over others",
+    deletes: true,
     async run(open, edge) {
       await using opened = await open();
       const { store } = opened;

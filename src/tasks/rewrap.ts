@@ -1,6 +1,6 @@
 /** Encrypts the points that exist for the recipients of today: in the primary, and noted for every copy. */
 import type { App } from "../app.ts";
-import { copyConfigs, primaryStore } from "../app-stores.ts";
+import { copyConfigs, openStore, primaryStore } from "../app-stores.ts";
 import { KnownState } from "../capture/known.ts";
 import { BackupError } from "../core/errors.ts";
 import type { PointId } from "../core/ids.ts";
@@ -8,10 +8,12 @@ import { type Manifest, signedText } from "../core/manifest.ts";
 import { ensureSigningKey, type FoundSigningKey } from "../keys/signing-key.ts";
 import { isManifestKey } from "../points/catalogue.ts";
 import { rewrapPoint } from "../points/rewrap.ts";
+import { readTrash } from "../points/trash.ts";
 import { noteStale } from "../replicate/stale-list.ts";
 import { acquireLock } from "../state/lock.ts";
 import { endRewrapPlan, type RewrapPlan, readRewrapPlan, withReplaced, writeRewrapPlan } from "../state/rewrap.ts";
 import type { FolderStore } from "../stores/folder.ts";
+import type { CallOptions, Store } from "../stores/store.ts";
 import { judgeChain, readTrust, refuseBadSignature, signingKeyFile } from "./signers.ts";
 
 export interface RewrapResult {
@@ -20,6 +22,14 @@ export interface RewrapResult {
   readonly kept: readonly string[];
   /** Points that cannot be read, and stay as they are. */
   readonly damaged: readonly { readonly id: PointId; readonly message: string }[];
+  /** Stores with points that old keys open still: in the trash, or in a copy alone, such as those of a machine that was lost. */
+  readonly beyond: readonly PointsBeyond[];
+}
+
+interface PointsBeyond {
+  readonly store: string;
+  /** Null: the copy could not be looked at. */
+  readonly points: number | null;
 }
 
 interface RewrapOptions {
@@ -57,7 +67,26 @@ export async function rewrapAll(app: App, { signal, onProgress }: RewrapOptions)
   }
   endRewrapPlan(app.state.rewrap);
   app.log.write("rewrapped", { points: run.result.points, kept: run.result.kept.length, damaged: run.result.damaged.length });
-  return run.result;
+  return { ...run.result, beyond: await findBeyond(app, seen, signal) };
+}
+
+async function findBeyond(app: App, ours: ReadonlySet<PointId>, signal: AbortSignal): Promise<PointsBeyond[]> {
+  const found: PointsBeyond[] = [await countBeyond(primaryStore(app), ours, signal)];
+  for (const config of copyConfigs(app)) {
+    try {
+      found.push(await countBeyond(await openStore(app, config), ours, signal));
+    } catch (error) {
+      if (!(error instanceof BackupError) || signal.aborted) throw error;
+      found.push({ store: config.name, points: null });
+    }
+  }
+  return found.filter(({ points }) => points !== 0);
+}
+
+async function countBeyond(store: Store, ours: ReadonlySet<PointId>, signal: AbortSignal): Promise<PointsBeyond> {
+  const living = (await listIds(store, { signal })).filter((id) => !ours.has(id));
+  const trashed = await readTrash(store, { signal });
+  return { store: store.name, points: living.length + trashed.length };
 }
 
 class Run {
@@ -137,8 +166,8 @@ function rememberSum(state: KnownState, id: PointId, sum: string): void {
   state.promote();
 }
 
-async function listIds(store: FolderStore): Promise<PointId[]> {
+async function listIds(store: Store, options: CallOptions = {}): Promise<PointId[]> {
   const ids: PointId[] = [];
-  for await (const { key } of store.list("")) if (isManifestKey(key)) ids.push(key.slice("YYYYMMDD/".length, -".json".length));
+  for await (const { key } of store.list("", options)) if (isManifestKey(key)) ids.push(key.slice("YYYYMMDD/".length, -".json".length));
   return ids.sort();
 }

@@ -123,8 +123,12 @@ async function rewrap({ output, signal }: CommandContext, app: App, before: Read
   output.line(`Encrypted again: ${count(result.points, "point")}. The next sync brings them to the copies.`);
   for (const { id, message } of result.damaged) output.warn(`point ${id} stays as it is: ${message}`);
   if (result.kept.length > 0) output.warn(`${count(result.kept.length, "old artifact")} could not be deleted, and can still be read with an old key`);
+  for (const { store, points } of result.beyond) {
+    if (points === null) output.warn(`the store ${store} was not looked at: what only it has stays for the old keys`);
+    else output.warn(`the store ${store}: ${count(points, "point")} in its trash, or not in the primary store, stay for the old keys`);
+  }
   output.json({ ...before, rewrapped: result });
-  return result.damaged.length + result.kept.length === 0 ? exitCodes.done : exitCodes.partial;
+  return result.damaged.length + result.kept.length + result.beyond.length === 0 ? exitCodes.done : exitCodes.partial;
 }
 
 function outputFile(cwd: string, { output }: KeyOptions): string | undefined {

@@ -19,8 +19,8 @@ import { fileURLToPath } from "node:url";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { type CliOptions, type CliResult, runCli, runRestore } from "./support/cli.ts";
-import { needs } from "./support/needs.ts";
 import { gitRepo, tempDir } from "./support/repo.ts";
+import { freeBytes, hasSmallDisks, smallDisk } from "./support/small-disk.ts";
 import { snapshotTree } from "./support/tree.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
 
@@ -191,11 +191,11 @@ describe("the store", () => {
   });
 
   const isRoot = process.getuid?.() === 0;
-  const mounts = needs("a mounted tmpfs", "stores that are read-only or full", () => isRoot && canMount());
+  const mounts = hasSmallDisks("stores that are read-only or full");
 
   test.skipIf(!mounts)("read-only: refused, earlier points can be read, and it is told until it works again", async () => {
     using work = await workspace();
-    using disk = tmpfs(work, "8m");
+    using disk = smallDisk(work.store, "8m");
     await work.backup();
     execFileSync("mount", ["-o", "remount,ro", disk.path]);
     work.repo.write("b.txt", "two\n");
@@ -229,7 +229,7 @@ describe("the store", () => {
 
   test.skipIf(!mounts)("full: refused, earlier points are intact, nothing is left behind, and it works again after space is freed", async () => {
     using work = await workspace();
-    using disk = tmpfs(work, "6m");
+    using disk = smallDisk(work.store, "6m");
     const first = await work.backup();
     work.repo.write("large.bin", randomBytes(8 << 20));
     await expectRefusal(["backup"], work.repo.path, { exit: 1, code: "store_full", error: /ENOSPC/, hint: /free some space/ });
@@ -478,27 +478,6 @@ describe("interrupted, locked out, cut off", () => {
     expect(JSON.parse(String(whole.stdout)).files.length).toBeGreaterThan(4000);
   });
 });
-
-function canMount(): boolean {
-  using dir = tempDir();
-  if (spawnSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", dir.path]).status !== 0) return false;
-  return spawnSync("umount", [dir.path]).status === 0;
-}
-
-/** Puts the workspace's store on a small volume of its own. */
-function tmpfs(work: Workspace, size: string): { readonly path: string } & Disposable {
-  const kept = `${work.store}-kept`;
-  renameSync(work.store, kept);
-  mkdirSync(work.store);
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", work.store]);
-  execFileSync("cp", ["-a", `${kept}/.`, work.store]);
-  return { path: work.store, [Symbol.dispose]: () => void execFileSync("umount", ["-l", work.store]) };
-}
-
-function freeBytes(folder: string): number {
-  const [, , , available = ""] = (execFileSync("df", ["-PB1", folder], { encoding: "utf8" }).split("\n")[1] ?? "").split(/\s+/);
-  return Number(available);
-}
 
 function randomBytes(length: number): Buffer {
   return execFileSync("head", ["-c", String(length), "/dev/urandom"], { maxBuffer: length + 1 });

@@ -1,6 +1,6 @@
 /**
  * A kill at any instant loses no published point and needs no hand. Runs are killed with SIGKILL, the git processes
- * they started with them, at instants spread over capture and publishing. HOLDFAST_KILLS sets how many (200, or 60 where not everything is required).
+ * they started with them, at instants spread over capture and publishing. HOLDFAST_KILLS sets how many there are with those of commands-killed.test.ts.
  */
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
@@ -8,21 +8,22 @@ import { appendFileSync, lutimesSync, readdirSync, rmSync, watch } from "node:fs
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, type ExpectStatic, test } from "vitest";
-import { KnownState } from "../src/capture/known.ts";
-import type { Manifest } from "../src/core/manifest.ts";
-import { readCatalogue } from "../src/points/catalogue.ts";
-import { clearOrphans } from "../src/points/leftovers.ts";
-import { stateDirOf, stateLayout } from "../src/state/layout.ts";
-import { FolderStore } from "../src/stores/folder.ts";
-import { effort } from "./support/effort.ts";
-import { seededRandom } from "./support/random.ts";
-import { tempDir } from "./support/repo.ts";
-import { restorePoint } from "./support/restore-point.ts";
-import { snapshotTree, type TreeEntry } from "./support/tree.ts";
-import { type Workspace, workspace } from "./support/workspace.ts";
+import { KnownState } from "../../src/capture/known.ts";
+import type { Manifest } from "../../src/core/manifest.ts";
+import { readCatalogue } from "../../src/points/catalogue.ts";
+import { clearOrphans } from "../../src/points/leftovers.ts";
+import { stateDirOf, stateLayout } from "../../src/state/layout.ts";
+import { FolderStore } from "../../src/stores/folder.ts";
+import { countAccidents } from "../support/accidents.ts";
+import { effort } from "../support/effort.ts";
+import { seededRandom } from "../support/random.ts";
+import { tempDir } from "../support/repo.ts";
+import { restorePoint } from "../support/restore-point.ts";
+import { snapshotTree, type TreeEntry } from "../support/tree.ts";
+import { type Workspace, workspace } from "../support/workspace.ts";
 
-const kills = effort("HOLDFAST_KILLS", 200, 60);
-const program = fileURLToPath(new URL("../dist/bin/holdfast.js", import.meta.url));
+const kills = Math.ceil(effort("HOLDFAST_KILLS", 500, 120) * 0.36);
+const program = fileURLToPath(new URL("../../dist/bin/holdfast.js", import.meta.url));
 
 /** What stood in the repository when a point may have been made of it. */
 interface Moment {
@@ -78,9 +79,8 @@ async function killBackups(wanted: number, seed: number, expect: ExpectStatic): 
   expect(readdirSync(join(work.repo.path, ".git/objects/pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);
   expect(readdirSync(join(state, "capture")).filter((name) => !["known", "tips", "chunks"].includes(name))).toEqual([]);
   const restored = await journal.restoreSome(Number.POSITIVE_INFINITY);
-  console.log(
-    `${killed} kills of runs of ${Math.round(lengthMs)} ms: ${restored} points, none lost; ${left.length} temporary and ${orphans.length} unowned files cleared`,
-  );
+  const cleared = `${left.length} temporary and ${orphans.length} unowned files cleared`;
+  countAccidents({ what: `kills of backups and workers of ${Math.round(lengthMs)} ms (${cleared})`, accidents: killed, points: restored });
 }
 
 async function killSyncs(wanted: number, expect: ExpectStatic): Promise<void> {
@@ -113,7 +113,7 @@ async function killSyncs(wanted: number, expect: ExpectStatic): Promise<void> {
   const newest = points.at(-1);
   if (newest !== undefined) await restorePoint(disk, points, newest, work.path, () => undefined);
   for (const from of ["disk", "git"]) await work.json(["restore", "latest", "--verify-only", "--from", from]);
-  console.log(`${killed} kills of syncs: ${primary.length} points, all of them in both copies`);
+  countAccidents({ what: "kills of syncs to a folder and a branch", accidents: killed, points: primary.length });
 }
 
 const stateNames = new Set(["backup.yaml", ...Object.values(stateLayout("")).map((path) => path.replace(/^\//, ""))]);

@@ -6,18 +6,19 @@ import { lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { type Manifest, storedSize } from "../src/core/manifest.ts";
-import { openArtifact, readCatalogue } from "../src/points/catalogue.ts";
-import { FolderStore } from "../src/stores/folder.ts";
-import { effort } from "./support/effort.ts";
-import { PowerCut, tear } from "./support/power-cut.ts";
-import { seededRandom } from "./support/random.ts";
-import { tempDir } from "./support/repo.ts";
-import { restorePoint } from "./support/restore-point.ts";
-import { type Workspace, workspace } from "./support/workspace.ts";
+import { type Manifest, storedSize } from "../../src/core/manifest.ts";
+import { openArtifact, readCatalogue } from "../../src/points/catalogue.ts";
+import { FolderStore } from "../../src/stores/folder.ts";
+import { countAccidents } from "../support/accidents.ts";
+import { effort } from "../support/effort.ts";
+import { PowerCut, tear } from "../support/power-cut.ts";
+import { seededRandom } from "../support/random.ts";
+import { tempDir } from "../support/repo.ts";
+import { restorePoint } from "../support/restore-point.ts";
+import { type Workspace, workspace } from "../support/workspace.ts";
 
 const cuts = effort("HOLDFAST_POWER_CUTS", 600, 150);
-const recorder = fileURLToPath(new URL("./support/power-cut-recorder.mjs", import.meta.url));
+const recorder = fileURLToPath(new URL("../support/power-cut-recorder.mjs", import.meta.url));
 
 function change(work: Workspace, run: number): void {
   work.repo.write(`notes/${run}.md`, `${run}\n`.repeat(2000));
@@ -61,7 +62,7 @@ test(`after any of ${cuts} power cuts every acknowledged point is there, whole`,
     await acknowledge(1);
   }
 
-  const counts = { cuts: 0, checked: 0, lost: 0 };
+  const counts = { cuts: 0, checked: 0 };
   for (const [which, { cut }] of recorded.entries()) {
     const records = cut.records();
     const known = new Map<string, "whole">();
@@ -96,7 +97,7 @@ test(`after any of ${cuts} power cuts every acknowledged point is there, whole`,
       rmSync(place, { recursive: true });
     }
   }
-  console.log(`${counts.cuts} power cuts, ${counts.checked} points looked at, ${counts.lost} lost`);
+  countAccidents({ what: "power cuts", accidents: counts.cuts, points: counts.checked });
 });
 
 /** Reads every artifact to its end: its sums are checked on the way. */

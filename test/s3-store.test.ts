@@ -137,6 +137,12 @@ describe.skipIf(!hasS3("ceph-rgw", "S3 stores"))("a bucket", () => {
       expect(stored.includes(word), word).toBe(false);
     expect(stored).toContain("age-encryption.org/v1");
 
+    // The printed sheet says which of the bucket's repositories it means, though there is only one today.
+    const { file } = (await run("key", "kit")).json;
+    const id = JSON.parse(readFileSync(join(work.store, "holdfast.json"), "utf8")).repository;
+    expect(readFileSync(file, "utf8")).toContain(`aws s3 sync s3://${bucket}/backups/${id}/ store`);
+    expect(readFileSync(file, "utf8")).toContain(`holdfast recover &#39;${url.replace("backups", `backups/${id}`)}&#39;`);
+
     execFileSync("rm", ["-r", work.store]);
     expect((await run("init", "--yes", "--no-hooks")).code).toBe(0);
     const rotated = await work.run(["key", "rotate", "--rewrap"], { env });

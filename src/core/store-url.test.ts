@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseStoreUrl } from "./store-url.ts";
+import { parseStoreUrl, repositoryUrl } from "./store-url.ts";
 
 test.each([
   ["/mnt/disk/backups", { kind: "folder", path: "/mnt/disk/backups" }],
@@ -41,6 +41,17 @@ test.each(["", " ", "branch:", "branch:/x", "branch:#b", "branch:--upload-pack=x
   "rclone::sftp,host=h,ssh=\"sh -c x\":y", "rclone::webdav,bearer_token_command=x:y"])("%j is refused", (text) => {
   expect(() => parseStoreUrl(text)).toThrow(expect.objectContaining({ code: "config_invalid", message: expect.not.stringContaining("secret") }));
 }); // biome-ignore format: a table
+
+test.each([
+  ["s3://b", "s3://b/ID"],
+  ["s3://b/team/?endpoint=http://h:1", "s3://b/team/ID?endpoint=http://h:1"],
+  ["s3://b/11111111-2222-4333-8444-555555555555?region=eu", "s3://b/11111111-2222-4333-8444-555555555555?region=eu"],
+  ["rclone:nas:", "rclone:nas:ID"],
+  ["rclone:nas:a?b/c", "rclone:nas:a?b/c/ID"],
+  ["rclone:nas:11111111-2222-4333-8444-555555555555", "rclone:nas:11111111-2222-4333-8444-555555555555"],
+])("of one repository among those at %s the address is %s", (url, address) => {
+  expect(repositoryUrl(url, "ID")).toBe(address);
+});
 
 test("property: any text is a location or a told mistake", () => {
   fc.assert(

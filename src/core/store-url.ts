@@ -4,6 +4,7 @@
  * other is a branch.
  */
 import { BackupError } from "./errors.ts";
+import { isRepositoryId } from "./ids.ts";
 import { nearestName } from "./nearest-name.ts";
 
 export type StoreLocation = FolderLocation | BranchLocation | S3Location | RcloneLocation;
@@ -55,6 +56,15 @@ export function parseStoreUrl(text: string): StoreLocation {
   if (scheme !== undefined) throw invalid(`there is no kind of store called ${scheme}`);
   if (text.trim() === "" || text.includes("\0")) throw invalid("a store's address is empty");
   return { kind: "folder", path: text };
+}
+
+/** The address of one repository in a place that many share; `url` itself where it names one already. */
+export function repositoryUrl(url: string, id: string): string {
+  // Only a bucket's address has settings behind it.
+  const [path = "", ...settings] = /^s3:/i.test(url) ? url.split(/(?=\?)/) : [url];
+  const place = path.replace(/\/+$/, "");
+  if (isRepositoryId(place.split(/[/:]/).at(-1) ?? "")) return url;
+  return `${place}${place.endsWith(":") ? "" : "/"}${id}${settings.join("")}`;
 }
 
 export function isBranch(location: StoreLocation): location is BranchLocation {

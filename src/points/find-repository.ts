@@ -2,6 +2,7 @@
 import { BackupError } from "../core/errors.ts";
 import { isRepositoryId } from "../core/ids.ts";
 import { printablePath } from "../core/paths.ts";
+import { repositoryUrl } from "../core/store-url.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { findIdentity } from "./identity.ts";
 
@@ -27,7 +28,7 @@ export async function findRepository(url: string, openAt: (folder: string) => St
   if (found.length === 1) return only.store;
   const lines = await Promise.all(found.map((each) => describe(each, options)));
   throw new BackupError("usage", `there are ${found.length} repositories at ${url}:\n${lines.join("\n")}`, {
-    hint: `name one by its id: '${addressOf(url, only.id)}'`,
+    hint: `name one by its id: '${repositoryUrl(url, only.id)}'`,
     details: { repositories: found.map(({ id, name }) => ({ id, name })) },
   });
 }
@@ -45,10 +46,4 @@ async function describe({ id, name, store }: Found, options: CallOptions): Promi
     .at(-1);
   const day = newest === undefined ? "no point yet" : `newest point of ${newest.slice(0, 4)}-${newest.slice(4, 6)}-${newest.slice(6)}`;
   return `  ${id}  ${printablePath(name)}, ${day}`;
-}
-
-/** The address of one repository among those at `url`: its id as the last part of the path. */
-function addressOf(url: string, id: string): string {
-  const [path = "", ...settings] = url.split(/(?=\?)/);
-  return `${path.replace(/\/+$/, "")}/${id}${settings.join("")}`;
 }

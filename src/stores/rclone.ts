@@ -59,6 +59,31 @@ export class RcloneStore implements Store {
     await this.#write(key, source, await this.#remote.facts(options), false, options);
   }
 
+  /** On the remote's side, where it can; else by rclone itself. */
+  async copy(from: string, to: string, options: CallOptions = {}): Promise<void> {
+    const facts = await this.#remote.facts(options);
+    const type = facts.hash ?? "sha256";
+    const there = await this.#find(from, options, type);
+    if (there === undefined) throw new BackupError("store_failed", `the store ${this.name} has no ${from} to copy`);
+    const sum = there.sum ?? (await this.#sumOf(from, type, options)) ?? "";
+    if ((await this.#find(to, options)) !== undefined) {
+      await this.#readBack(to, to, there.size, sum, type, options).catch((error: unknown) => {
+        if (!(error instanceof BackupError) || error.code !== "store_failed") throw error;
+        throw new BackupError("store_failed", `${to} is already in the store ${this.name} with other bytes`);
+      });
+      return;
+    }
+    const { place, isDirect } = placeFor(to, there.size, facts);
+    try {
+      await this.#remote.call("operations/copyfile", { srcRemote: from, dstRemote: place }, z.object({}), `copy ${from} within`, options);
+      await this.#readBack(place, to, there.size, sum, type, options);
+      if (!isDirect) await this.#move(place, to, there.size, options);
+    } catch (error) {
+      await this.#discard(place);
+      throw error;
+    }
+  }
+
   async get(key: string, options: CallOptions & { readonly range?: Range } = {}): Promise<AsyncIterable<Uint8Array> | undefined> {
     if (options.range?.length === 0) return (await this.stat(key, options)) === undefined ? undefined : emptyStream();
     return this.#remote.read(key, options);
@@ -114,8 +139,7 @@ export class RcloneStore implements Store {
   }
 
   async #writeOnce(key: string, source: Source, facts: RemoteFacts, isNew: boolean, options: CallOptions): Promise<void> {
-    const isDirect = !facts.canMove || (facts.isAtomic && source.size >= smallSize);
-    const place = isDirect ? key : `${temporaryPrefix}${Date.now().toString(36)}-${randomBytes(6).toString("hex")}`;
+    const { place, isDirect } = placeFor(key, source.size, facts);
     const type = facts.hash ?? "sha256";
     try {
       const sum = await this.#remote.upload(place, source, type, options);
@@ -179,6 +203,12 @@ export class RcloneStore implements Store {
 const entryShape = z.object({ Path: z.string(), Size: z.number(), IsDir: z.boolean(), Hashes: z.record(z.string(), z.string()).nullish() });
 const listShape = z.object({ list: z.array(entryShape).nullable() });
 const statShape = z.object({ item: entryShape.nullable() });
+
+/** Where a file is written first. */
+function placeFor(key: string, size: number, { canMove, isAtomic }: RemoteFacts): { readonly place: string; readonly isDirect: boolean } {
+  const isDirect = !canMove || (isAtomic && size >= smallSize);
+  return { place: isDirect ? key : `${temporaryPrefix}${Date.now().toString(36)}-${randomBytes(6).toString("hex")}`, isDirect };
+}
 
 /** Names come from whoever can write to the remote: what leads out of the store, or a terminal astray, is no key of ours. */
 function isPlain(key: string): boolean {

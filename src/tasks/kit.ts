@@ -5,7 +5,7 @@ import { type App, now } from "../app.ts";
 import { branchUrl, folderStores, keySettings } from "../app-stores.ts";
 import type { StoreConfig } from "../core/config.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
-import { parseStoreUrl } from "../core/store-url.ts";
+import { parseStoreUrl, repositoryUrl } from "../core/store-url.ts";
 import { shellWord } from "../core/words.ts";
 import { withoutCredentials } from "../git/run.ts";
 import { configHome } from "../keys/config-home.ts";
@@ -40,8 +40,11 @@ export async function writeKit(app: App, output: string | undefined): Promise<st
 }
 
 async function kitStore(app: App, store: StoreConfig, repository = "REPOSITORY-ID"): Promise<KitStore> {
-  const location = parseStoreUrl(store.url);
   const { name } = store;
+  const known = parseStoreUrl(store.url);
+  // The sheet is read in years, when the bucket may hold other repositories too.
+  const address = known.kind === "s3" || known.kind === "rclone" ? repositoryUrl(store.url, repository) : store.url;
+  const location = parseStoreUrl(address);
   switch (location.kind) {
     case "folder": {
       const path = folderStores(app).find((folder) => folder.name === name)?.path ?? location.path;
@@ -49,11 +52,11 @@ async function kitStore(app: App, store: StoreConfig, repository = "REPOSITORY-I
     }
     case "s3": {
       const endpoint = location.endpoint === undefined ? "" : ` --endpoint-url ${shellWord(location.endpoint)}`;
-      const place = `s3://${location.bucket}/${location.prefix}${repository}/`;
-      return { name, address: store.url, fetch: [`aws s3 sync ${shellWord(place)} store${endpoint}`], folder: "store" };
+      const place = `s3://${location.bucket}/${location.prefix}`;
+      return { name, address, fetch: [`aws s3 sync ${shellWord(place)} store${endpoint}`], folder: "store" };
     }
     case "rclone":
-      return { name, address: store.url, fetch: [`rclone copy ${shellWord(`${location.path}/${repository}`)} store`], folder: "store" };
+      return { name, address, fetch: [`rclone copy ${shellWord(location.path)} store`], folder: "store" };
     default: {
       const url = withoutCredentials((await branchUrl(app, store)) ?? store.url);
       const ref = store.ref ?? location.ref;

@@ -132,6 +132,15 @@ test("nothing of a point is run that no trusted key signed, and status tells of 
   expect(status).toMatchObject({ drills: [{}, {}, { isProven: true }, { store: "local2" }], verifications: [{ store: "local", damaged: 0 }] });
 });
 
+test("without the key nothing was tried: exit 12, and no evidence against the copy", async () => {
+  using work = await workspace({ init: ["--no-hooks", "--encrypt"] });
+  expect((await work.run(["drill"])).code).toBe(0);
+  rmSync((await work.json(["key", "show"])).key.path);
+  const { code, stderr } = await work.run(["drill"]);
+  expect([code, stderr]).toEqual([12, expect.stringContaining("--identity FILE")]);
+  expect(readEvidence(stateOf(work).drills).map(({ isProven }) => isProven)).toEqual([true]);
+});
+
 test("what a killed drill leaves is removed by the next one, and by the next point", async () => {
   using dir = tempDir();
   using work = await workspace();

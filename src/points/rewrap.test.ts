@@ -12,6 +12,7 @@ import { dayOf, type PointId } from "../core/ids.ts";
 import { type Manifest, manifestKey, parseManifest, writeManifest } from "../core/manifest.ts";
 import { replaceStale } from "../replicate/stale.ts";
 import { noteStale, takeStale } from "../replicate/stale-list.ts";
+import { type RewrapPlan, wasReplaced, withDone, withReplaced } from "../state/rewrap.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import { bytesSource, type LocalStore, readAll, type Store } from "../stores/store.ts";
 import { readCatalogue } from "./catalogue.ts";
@@ -73,24 +74,25 @@ async function publishAll(into: Store): Promise<void> {
 
 /** As the task does it: what was done and which sums were replaced is remembered from run to run. */
 class Progress {
-  readonly sums = new Map<PointId, string[]>();
   readonly newest = new Map<PointId, string>();
-  done: PointId | undefined;
+  plan: RewrapPlan = { recipients: ["new"], until: ids.at(-1) ?? "", done: null, replaced: {} };
 
   async run(target: LocalStore): Promise<RewrapOutcome[]> {
     const outcomes: RewrapOutcome[] = [];
     for (const id of ids) {
-      if (this.done !== undefined && id < this.done) continue;
+      if (this.plan.done !== null && id < this.plan.done) continue;
       const outcome = await rewrapPoint(id, {
         store: target,
         encryptor: encryptorFor("new"),
-        isDone: id === this.done,
-        replaced: { has: (earlier, sum) => this.sums.get(earlier)?.includes(sum) === true },
-        beforeReplace: (point, sum) => void this.sums.set(point, [...(this.sums.get(point) ?? []), sum]),
+        isDone: id === this.plan.done,
+        replaced: { has: (earlier, sum) => wasReplaced(this.plan, earlier, sum) },
+        beforeReplace: (point, sum) => {
+          this.plan = withReplaced(this.plan, point, sum);
+        },
         afterReplace: (point, sum) => void this.newest.set(point, sum),
       });
       outcomes.push(outcome);
-      this.done = id;
+      this.plan = withDone(this.plan, id, outcome.previous);
     }
     return outcomes;
   }
@@ -142,7 +144,7 @@ async function expectDone(from: Store, revision: RegExp): Promise<void> {
 test("all points are for the new recipients, the chain of sums holds, and no old artifact is left", async () => {
   store.decryptor = decryptorFor("old");
   const progress = new Progress();
-  expect(await progress.run(store)).toEqual(ids.map(() => ({ isRewrapped: true, kept: [] })));
+  expect(await progress.run(store)).toEqual(ids.map((_, index) => ({ isRewrapped: true, previous: ids[index - 1] ?? null, kept: [] })));
   await expectDone(store, /\.r1\.bundle\.age$/);
   for (const { artifacts, signature } of (await readCatalogue(store)).points) {
     const stored = await readAll(store, `${dayOf(ids[0] ?? "")}/${artifacts[0]?.name}`);
@@ -167,7 +169,7 @@ describe("a failure at any call", () => {
           if (!(error instanceof BackupError)) throw error;
         });
         await expectAllThere(store, `call ${nth}`);
-        progress.done = progress.done === ids.at(-1) ? undefined : progress.done;
+        if (progress.plan.done === ids.at(-1)) progress.plan = new Progress().plan;
         await progress.run(withFaults([]));
         await expectDone(store, /\.r\d\.bundle\.age$/);
       }

@@ -35,6 +35,8 @@ export interface RewrapRequest {
 
 export interface RewrapOutcome {
   readonly isRewrapped: boolean;
+  /** The point that this one names as the one before it. */
+  readonly previous: PointId | null;
   /** Keys of old artifacts that the store did not delete, such as under an object lock. */
   readonly kept: readonly string[];
 }
@@ -44,12 +46,13 @@ export async function rewrapPoint(id: PointId, request: RewrapRequest): Promise<
   const { store, isDone, replaced, beforeReplace, afterReplace, sign = unsigned, signal } = request;
   const options: CallOptions = signal === undefined ? {} : { signal };
   const bytes = await readAll(store, manifestKey(id), options);
-  if (bytes === undefined) return { isRewrapped: false, kept: [] }; // removed meanwhile
+  if (bytes === undefined) return { isRewrapped: false, previous: null, kept: [] }; // removed meanwhile
   const manifest = parseManifest(bytes.toString("utf8"), manifestKey(id));
   // Of a run that was killed between two steps.
   await deleteUnnamed(store, manifest, options);
   const previousSha256 = await linkOf(manifest, store, replaced, options);
-  if (isDone && previousSha256 === manifest.previousSha256) return { isRewrapped: false, kept: [] };
+  const { previous } = manifest;
+  if (isDone && previousSha256 === manifest.previousSha256) return { isRewrapped: false, previous, kept: [] };
   const spool = store.spool();
   try {
     const artifacts = isDone ? manifest.artifacts : await encryptAgain(manifest, spool, request, options);
@@ -62,7 +65,7 @@ export async function rewrapPoint(id: PointId, request: RewrapRequest): Promise<
     beforeReplace(id, sumOf(bytes));
     await store.replace(manifestKey(id), bytesSource(text), options);
     afterReplace(id, sumOf(text));
-    return { isRewrapped: !isDone, kept: await deleteUnnamed(store, next, options) };
+    return { isRewrapped: !isDone, previous, kept: await deleteUnnamed(store, next, options) };
   } finally {
     await rm(spool, { recursive: true, force: true });
   }

@@ -42,3 +42,17 @@ export function endRewrapPlan(file: string): void {
 export function withReplaced(plan: RewrapPlan, id: PointId, sum: string): RewrapPlan {
   return { ...plan, replaced: { ...plan.replaced, [id]: [...(plan.replaced[id] ?? []), sum] } };
 }
+
+/** Whether the point's manifest had this sum before we replaced it. */
+export function wasReplaced({ replaced }: RewrapPlan, id: PointId, sum: string): boolean {
+  return replaced[id]?.includes(sum) === true;
+}
+
+/**
+ * The point is done: its link is right, so the sums of the one that it names are not asked for again. Those of others
+ * stay: after a kill the next point may have been replaced already, and another machine's chain may run beside.
+ */
+export function withDone(plan: RewrapPlan, id: PointId, previous: PointId | null): RewrapPlan {
+  const replaced = Object.fromEntries(Object.entries(plan.replaced).filter(([earlier]) => earlier !== previous));
+  return { ...plan, done: id > plan.until ? plan.done : id, replaced };
+}

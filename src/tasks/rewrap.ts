@@ -11,7 +11,7 @@ import { rewrapPoint } from "../points/rewrap.ts";
 import { readTrash } from "../points/trash.ts";
 import { noteStale } from "../replicate/stale-list.ts";
 import { acquireLock } from "../state/lock.ts";
-import { endRewrapPlan, type RewrapPlan, readRewrapPlan, withReplaced, writeRewrapPlan } from "../state/rewrap.ts";
+import { endRewrapPlan, type RewrapPlan, readRewrapPlan, wasReplaced, withDone, withReplaced, writeRewrapPlan } from "../state/rewrap.ts";
 import type { FolderStore } from "../stores/folder.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { judgeChain, readTrust, refuseBadSignature, signingKeyFile } from "./signers.ts";
@@ -111,17 +111,18 @@ class Run {
 
   async point(id: PointId, signal: AbortSignal): Promise<void> {
     const { until, done } = this.#plan;
+    let previous: PointId | null = null;
     if (done !== null && id < done) return;
     const { makeEncryptor } = await import("../keys/encryptor.ts");
     const state = this.#app.state;
     await using _lock = await acquireLock(state.lock, { purpose: "encrypting a point again", waitMs: 10 * 60_000, signal });
     try {
-      const { isRewrapped, kept } = await rewrapPoint(id, {
+      const outcome = await rewrapPoint(id, {
         store: this.store,
         encryptor: makeEncryptor(this.#recipients),
         sign: async (next, before) => this.#sign(next, before),
         isDone: id > until || id === done,
-        replaced: { has: (earlier, sum) => this.#plan.replaced[earlier]?.includes(sum) === true },
+        replaced: { has: (earlier, sum) => wasReplaced(this.#plan, earlier, sum) },
         beforeReplace: (point, sum) => {
           this.#keep(withReplaced(this.#plan, point, sum));
           noteStale(state.copies, this.#copies, point);
@@ -133,15 +134,14 @@ class Run {
         },
         signal,
       });
-      if (isRewrapped) this.result.points += 1;
-      this.result.kept.push(...kept);
+      previous = outcome.previous;
+      if (outcome.isRewrapped) this.result.points += 1;
+      this.result.kept.push(...outcome.kept);
     } catch (error) {
       if (!(error instanceof BackupError) || !["damaged", "format_newer", "signature_bad"].includes(error.code)) throw error;
       this.result.damaged.push({ id, message: error.message });
     }
-    // The next one may still name an old sum of this one; those before it are settled.
-    const sums = this.#plan.replaced[id];
-    this.#keep({ ...this.#plan, ...(id > until ? {} : { done: id }), replaced: sums === undefined ? this.#plan.replaced : { [id]: sums } });
+    this.#keep(withDone(this.#plan, id, previous));
   }
 
   /** Vouches for what a trusted machine had signed, and for nothing else. */

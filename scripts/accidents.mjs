@@ -3,7 +3,7 @@
  * machines that write at once. Its last line adds up what was counted; exit 1 where anything failed. HOLDFAST_KILLS and the like may be set lower.
  */
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "./lib/ready.mjs";
@@ -12,6 +12,7 @@ const scratch = mkdtempSync(join(tmpdir(), "accidents-"));
 const record = join(scratch, "counts.ndjson");
 const whole = { HOLDFAST_KILLS: "2000", HOLDFAST_POWER_CUTS: "600", HOLDFAST_FULL_DISKS: "400", HOLDFAST_MACHINE_KILLS: "100" };
 try {
+  writeFileSync(record, "");
   const env = { ...whole, ...process.env, HOLDFAST_ACCIDENTS_RECORD: record };
   const flags = process.argv.slice(2);
   const files = ["test/accidents/", "src/prune/", "src/replicate/", "src/points/rewrap", "src/verify/verify"];

@@ -1,6 +1,6 @@
 /**
- * The accident suite as a whole: `npm run accidents`. Kills, power cuts, full disks, failing stores, wrong clocks, and
- * machines that write at once. Its last line adds up what was counted; exit 1 where anything failed. HOLDFAST_KILLS and the like may be set lower.
+ * The accident suite as a whole: `npm run accidents`. Kills, power cuts, full disks, failing stores, wrong clocks,
+ * machines that write at once, and stores that somebody else has written to. Its last line adds up what was counted; exit 1 where anything failed. HOLDFAST_KILLS and the like may be set lower.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,12 +10,12 @@ import { root } from "./lib/ready.mjs";
 
 const scratch = mkdtempSync(join(tmpdir(), "accidents-"));
 const record = join(scratch, "counts.ndjson");
-const whole = { HOLDFAST_KILLS: "2000", HOLDFAST_POWER_CUTS: "600", HOLDFAST_FULL_DISKS: "400", HOLDFAST_MACHINE_KILLS: "100" };
+const whole = { HOLDFAST_KILLS: "2000", HOLDFAST_POWER_CUTS: "600", HOLDFAST_FULL_DISKS: "400", HOLDFAST_MACHINE_KILLS: "100", HOLDFAST_HOSTILE_STORES: "1000" };
 try {
   writeFileSync(record, "");
   const env = { ...whole, ...process.env, HOLDFAST_ACCIDENTS_RECORD: record };
   const flags = process.argv.slice(2);
-  const files = ["test/accidents/", "src/prune/", "src/replicate/", "src/points/rewrap", "src/verify/verify"];
+  const files = ["test/accidents/", "test/hostile-store", "src/prune/", "src/replicate/", "src/points/rewrap", "src/verify/verify"];
   const { status } = spawnSync(process.execPath, [join(root, "scripts/test.mjs"), ...files, ...flags], { cwd: root, stdio: "inherit", env });
   process.exitCode = status ?? 1;
   let [accidents, points] = [0, 0];

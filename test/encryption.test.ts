@@ -229,8 +229,8 @@ test("what reads contents takes a key that is kept elsewhere, and says what to d
     code: 0,
     stdout: expect.stringContaining("read and decoded"),
   });
-  // The drill that could not be tells nothing about the store, and is kept all the same.
-  expect(readEvidence(join(work.repo.path, ".git/holdfast/drills.ndjson")).map(({ isProven }) => isProven)).toEqual([false, true]);
+  // A drill without the key tells nothing about the store, and is no evidence.
+  expect(readEvidence(join(work.repo.path, ".git/holdfast/drills.ndjson")).map(({ isProven }) => isProven)).toEqual([true]);
 
   const missing = "points are encrypted, and their key is not here";
   expect((await work.run(["status"])).stdout).toContain(missing);

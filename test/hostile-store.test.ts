@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeRecoveryFiles } from "../src/points/recovery-files.ts";
+import { countAccidents } from "./support/accidents.ts";
 import { programs } from "./support/cli.ts";
 import { effort } from "./support/effort.ts";
 import { hostileAttacks } from "./support/hostile-attacks.ts";
@@ -136,6 +137,7 @@ describe("a store that somebody else has written to", () => {
       `hostile stores: ${stores}; refused ${counts.refused}, stopped on the way ${counts.stopped}, restored inside the target ${counts.restored}\n`,
     );
     expect(found.join("\n\n")).toBe("");
+    countAccidents({ what: "restores from a hostile store", accidents: stores, points: counts.restored });
   });
 });
 

@@ -26,7 +26,7 @@ export interface DrillWish {
 
 /**
  * Carries it out and keeps the evidence, also of one that failed. Throws `locked` while another is under way, `usage` for a store
- * that there is not, `key_missing` or `key_wrong` where nothing could be opened: that is kept too.
+ * that there is not, `key_missing` or `key_wrong` where nothing could be opened, which is no evidence.
  */
 export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence> {
   const { signal } = wish;

@@ -10,7 +10,13 @@ import { root } from "./lib/ready.mjs";
 
 const scratch = mkdtempSync(join(tmpdir(), "accidents-"));
 const record = join(scratch, "counts.ndjson");
-const whole = { HOLDFAST_KILLS: "2000", HOLDFAST_POWER_CUTS: "600", HOLDFAST_FULL_DISKS: "400", HOLDFAST_MACHINE_KILLS: "100", HOLDFAST_HOSTILE_STORES: "1000" };
+const whole = {
+  HOLDFAST_KILLS: "2000",
+  HOLDFAST_POWER_CUTS: "600",
+  HOLDFAST_FULL_DISKS: "400",
+  HOLDFAST_MACHINE_KILLS: "100",
+  HOLDFAST_HOSTILE_STORES: "1000",
+};
 try {
   writeFileSync(record, "");
   const env = { ...whole, ...process.env, HOLDFAST_ACCIDENTS_RECORD: record };

@@ -21,7 +21,7 @@ import { gitRepo, type TestRepo, tempDir } from "./support/repo.ts";
 import { recoveryTexts } from "./support/restore-script.ts";
 import { snapshotTree, type TreeEntry } from "./support/tree.ts";
 
-const stores = effort("HOLDFAST_HOSTILE_STORES", 180, 30);
+const stores = effort("HOLDFAST_HOSTILE_STORES", 90, 30);
 const limitMs = 60_000;
 /** A restore of the whole store takes 200 MiB. */
 const heapMb = 512;

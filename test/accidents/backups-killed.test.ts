@@ -22,7 +22,7 @@ import { restorePoint } from "../support/restore-point.ts";
 import { snapshotTree, type TreeEntry } from "../support/tree.ts";
 import { type Workspace, workspace } from "../support/workspace.ts";
 
-const kills = Math.ceil(effort("HOLDFAST_KILLS", 300, 100) * 0.36);
+const kills = Math.ceil(effort("HOLDFAST_KILLS", 120, 60) * 0.36);
 const program = fileURLToPath(new URL("../../dist/bin/holdfast.js", import.meta.url));
 
 /** What stood in the repository when a point may have been made of it. */

@@ -23,7 +23,7 @@ import { seededRandom } from "../support/random.ts";
 import { gitRepo, type TestRepo, tempDir } from "../support/repo.ts";
 import { restorePoint } from "../support/restore-point.ts";
 
-const kills = Math.ceil(effort("HOLDFAST_KILLS", 300, 100) * 0.6);
+const kills = Math.ceil(effort("HOLDFAST_KILLS", 120, 60) * 0.6);
 
 interface Command {
   readonly name: string;

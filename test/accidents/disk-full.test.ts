@@ -20,7 +20,7 @@ import { tempDir } from "../support/repo.ts";
 import { fillUp, hasSmallDisks, smallDisk } from "../support/small-disk.ts";
 import { type Workspace, workspace } from "../support/workspace.ts";
 
-const times = Math.ceil(effort("HOLDFAST_FULL_DISKS", 60, 24) / 4);
+const times = Math.ceil(effort("HOLDFAST_FULL_DISKS", 32, 16) / 4);
 const mounts = hasSmallDisks("volumes that are full");
 const lastThree = "retention: {keep_last: 3, keep_within: 0, keep_daily: 0, keep_weekly: 0, keep_monthly: 0}\n";
 

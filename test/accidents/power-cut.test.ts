@@ -17,7 +17,7 @@ import { tempDir } from "../support/repo.ts";
 import { restorePoint } from "../support/restore-point.ts";
 import { type Workspace, workspace } from "../support/workspace.ts";
 
-const cuts = effort("HOLDFAST_POWER_CUTS", 600, 150);
+const cuts = effort("HOLDFAST_POWER_CUTS", 300, 100);
 const recorder = fileURLToPath(new URL("../support/power-cut-recorder.mjs", import.meta.url));
 
 function change(work: Workspace, run: number): void {

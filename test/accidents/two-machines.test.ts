@@ -17,7 +17,7 @@ import { seededRandom } from "../support/random.ts";
 import { gitRepo } from "../support/repo.ts";
 import { restorePoint } from "../support/restore-point.ts";
 
-const kills = effort("HOLDFAST_MACHINE_KILLS", 16, 6);
+const kills = effort("HOLDFAST_MACHINE_KILLS", 8, 4);
 const identity = ["-c", "user.name=x", "-c", "user.email=x@y"];
 
 test(`two machines share a branch and a folder; one is killed ${kills} times`, { timeout: 1_800_000 }, async () => {

@@ -61,6 +61,12 @@ async function restoreTo(...args: string[]): Promise<CliResult & { target: strin
   return { ...result, target, read: (path) => readFileSync(join(target, path), "utf8") };
 }
 
+/** Two points of one second have much in common. */
+function ownBeginning(id = "", other = ""): string {
+  const shared = [...id].findIndex((letter, at) => letter !== other[at]);
+  return id.slice(0, Math.max(shared + 1, 12));
+}
+
 describe("what", () => {
   test.each([
     ["a commit", () => oids["last"], "new 2\n", "at the last point\n"],
@@ -70,7 +76,7 @@ describe("what", () => {
     ["a branch", () => "side", "old 2\n", "at the first point\n"],
     ["a tag", () => "v1", "old 2\n", "at the first point\n"],
     ["a point", () => ids[0], "old 2\n", "at the first point\n"],
-    ["the beginning of a point", () => ids[1]?.slice(0, 20), "new 2\n", "at the last point\n"],
+    ["the beginning of a point", () => ownBeginning(ids[1], ids[0]), "new 2\n", "at the last point\n"],
     ["latest", () => "latest", "new 2\n", "at the last point\n"],
   ])("%s", async (_, what, tracked, untracked) => {
     const { code, stderr, read, target } = await restoreTo(what() ?? "");

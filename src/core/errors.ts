@@ -91,10 +91,17 @@ export class BackupError extends Error {
 
 export const fullHint = "free some space on that volume and run it again; existing points are untouched";
 
+/** Git does not always say why. */
+const unwrittenHint = "free some space on that volume, or see whether it may be written to, and run it again; existing points are untouched";
+
 /** What went wrong because a volume is full has one hint, be it the system that says so or git. */
 function hintOf(code: ErrorCode, message: string, cause: unknown): string {
-  const isFull = ["ENOSPC", "EDQUOT"].includes(systemCode(cause) ?? "") || /no space left on device|disk quota exceeded/i.test(message);
-  return isFull && (code === "io_failed" || code === "git_failed") ? fullHint : kinds[code].hint;
+  const isFull =
+    ["ENOSPC", "EDQUOT"].includes(systemCode(cause) ?? "") || /no space left on device|disk quota exceeded|out of diskspace/i.test(message);
+  if (isFull && (code === "io_failed" || code === "git_failed")) return fullHint;
+  const isUnwritten =
+    code === "git_failed" && /(?:failed|unable) to write|write error/i.test(message) && !/permission denied|read-only/i.test(message);
+  return isUnwritten ? unwrittenHint : kinds[code].hint;
 }
 
 /** The system's code (`ENOENT`, `ENOSPC`, …) of a thrown value, or undefined. */

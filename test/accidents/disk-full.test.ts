@@ -29,7 +29,7 @@ function expectToldOrDone({ code, stderr, stdout }: CliResult, when: string): vo
   if (code === 0) return;
   const words = stderr + stdout;
   expect([1, 3], `${when}: ${words}`).toContain(code);
-  expect(words, when).toMatch(/ENOSPC|no space left|is full|unable to write/i);
+  expect(words, when).toMatch(/ENOSPC|no space left|out of diskspace|is full|(?:unable|failed) to write/i);
   expect(words, when).toMatch(/free some space/);
   expect(words, when).not.toMatch(/bug in holdfast/);
 }

@@ -1,6 +1,6 @@
 /** What a folder store makes of disks that are pulled out, exchanged, nearly full, that lie, or that cannot do what ext4 can. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import type * as fs from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -206,4 +206,18 @@ test("a manifest without an end is not read to it", async () => {
   writeFileSync(join(root, "holdfast.json"), "");
   truncateSync(join(root, "holdfast.json"), 65 << 20);
   await expect(readAll(store, "holdfast.json")).rejects.toMatchObject({ code: "damaged" });
+});
+
+test("what killed runs left goes after an hour, in every folder of the store; what is younger or has a name stays", async () => {
+  using dir = tempDir();
+  const store = new FolderStore("local", dir.path);
+  const folders = ["", "20261121", "trash/20261121", "marks", "pruned"];
+  for (const folder of folders) {
+    mkdirSync(join(dir.path, folder), { recursive: true });
+    for (const name of [".holdfast-00112233", ".holdfast-young", "kept"]) writeFileSync(join(dir.path, folder, name), "x");
+    for (const name of [".holdfast-00112233", "kept"]) utimesSync(join(dir.path, folder, name), 1, 1);
+  }
+  await store.clearLeftovers(new Date());
+  for (const folder of folders) expect(readdirSync(join(dir.path, folder)), folder).toEqual(expect.arrayContaining([".holdfast-young", "kept"]));
+  for (const folder of folders) expect(existsSync(join(dir.path, folder, ".holdfast-00112233")), folder).toBe(false);
 });

@@ -135,7 +135,10 @@ export class FolderStore implements LocalStore {
       const stat = await lstat(path).catch(() => undefined);
       return stat !== undefined && now.getTime() - stat.mtimeMs > leftoverAgeMs;
     };
-    for (const folder of ["", ...days]) {
+    const atTop = await readdir(this.#root, { withFileTypes: true }).catch(() => []);
+    // Marks and the like have folders of their own.
+    const others = atTop.filter((entry) => entry.isDirectory() && !/^\d{8}$/.test(entry.name) && !entry.name.startsWith(temporaryPrefix));
+    for (const folder of ["", ...others.map(({ name }) => name), ...days]) {
       for (const name of await readdir(join(this.#root, folder)).catch(() => [])) {
         const path = join(this.#root, folder, name);
         // Read-only just now, say: another time.

@@ -57,7 +57,11 @@ describe("BackupError", () => {
     const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
     expect(new BackupError("io_failed", "cannot write /x", { cause: full }).hint).toMatch(/^free some space/);
     expect(new BackupError("git_failed", "git bundle: fatal: write error: No space left on device").hint).toMatch(/^free some space/);
-    for (const words of ["fatal: sha1 file 'x' write error. Out of diskspace", "error: failed to write new configuration file .git/config.lock"])
+    for (const words of [
+      "fatal: sha1 file 'x' write error. Out of diskspace",
+      "error: failed to write new configuration file .git/config.lock",
+      "fatal: cannot update ref 'refs/heads/main': couldn't write '.git/refs/heads/main.lock'",
+    ])
       expect(new BackupError("git_failed", words).hint).toMatch(/^free some space/);
     expect(new BackupError("git_failed", "unable to write file x: Permission denied").hint).toBe(errorKinds.git_failed.hint);
     expect(new BackupError("io_failed", "cannot write /x").hint).toBe(errorKinds.io_failed.hint);

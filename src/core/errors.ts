@@ -100,7 +100,7 @@ function hintOf(code: ErrorCode, message: string, cause: unknown): string {
     ["ENOSPC", "EDQUOT"].includes(systemCode(cause) ?? "") || /no space left on device|disk quota exceeded|out of diskspace/i.test(message);
   if (isFull && (code === "io_failed" || code === "git_failed")) return fullHint;
   const isUnwritten =
-    code === "git_failed" && /(?:failed|unable) to write|write error/i.test(message) && !/permission denied|read-only/i.test(message);
+    code === "git_failed" && /(?:failed to|unable to|couldn't) write|write error/i.test(message) && !/permission denied|read-only/i.test(message);
   return isUnwritten ? unwrittenHint : kinds[code].hint;
 }
 

@@ -15,3 +15,9 @@ test("much input waits for git to take it, and leaves no listener behind", async
   expect((await gitText(["hash-object", "--stdin"], { input: pieces() })).trim()).toBe(sum.digest("hex"));
   expect(warned).not.toHaveBeenCalled();
 });
+
+test("a failure names the command, not the folder that it ran in", async () => {
+  await expect(gitText(["--git-dir", "/nowhere", "rev-parse", "HEAD"])).rejects.toThrow(
+    /^git rev-parse failed \(exit 128\): fatal: not a git repository/,
+  );
+});

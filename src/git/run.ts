@@ -173,9 +173,13 @@ function interrupted(signal: AbortSignal): BackupError {
 function failure(args: readonly string[], code: number, stderr: string, options: GitOptions): BackupError {
   if (options.signal?.aborted === true) return interrupted(options.signal);
   const words = withoutCredentials(stderr.trim().split("\n").slice(-4).join("; "));
-  return new BackupError("git_failed", `git ${args.find((arg) => !arg.startsWith("-")) ?? ""} failed (exit ${code}): ${words}`, {
+  return new BackupError("git_failed", `git ${subcommand(args)} failed (exit ${code}): ${words}`, {
     details: { args: args.map(withoutCredentials), code },
   });
+}
+
+function subcommand(args: readonly string[]): string {
+  return args.find((arg, at) => !arg.startsWith("-") && !["-C", "-c", "--git-dir", "--work-tree"].includes(args[at - 1] ?? "")) ?? "";
 }
 
 /** A URL may carry a password; no message of ours does. */

@@ -35,10 +35,10 @@ interface Moment {
 describe.concurrent("killed at any instant", () => {
   for (const [lane, seed] of [1, 2].entries()) {
     const share = lane === 0 ? Math.ceil(kills / 2) : Math.floor(kills / 2);
-    test(`${share} kills of backups and workers, seed ${seed}`, { timeout: 300_000 }, ({ expect }) => killBackups(share, seed, expect));
+    test(`${share} kills of backups and workers, seed ${seed}`, { timeout: 3_600_000 }, ({ expect }) => killBackups(share, seed, expect));
   }
   const fewer = Math.ceil(kills / 10);
-  test(`${fewer} kills of syncs to a folder and a branch`, ({ expect }) => killSyncs(fewer, expect));
+  test(`${fewer} kills of syncs to a folder and a branch`, { timeout: 3_600_000 }, ({ expect }) => killSyncs(fewer, expect));
 });
 
 async function killBackups(wanted: number, seed: number, expect: ExpectStatic): Promise<void> {

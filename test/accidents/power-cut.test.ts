@@ -26,7 +26,7 @@ function change(work: Workspace, run: number): void {
   if (run % 2 === 0) work.repo.commit(`run ${run}`);
 }
 
-test(`after any of ${cuts} power cuts every acknowledged point is there, whole`, { timeout: 300_000 }, async () => {
+test(`after any of ${cuts} power cuts every acknowledged point is there, whole`, { timeout: 900_000 }, async () => {
   using work = await workspace({ isProtected: false, files: { "a.txt": "one\n" } });
   using dir = tempDir();
   const copy = join(dir.path, "copy");

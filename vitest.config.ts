@@ -9,10 +9,12 @@ export default defineConfig({
     globals: false,
     pool: "forks",
     setupFiles: ["test/support/environment.ts"],
+    // What is waited for comes sooner or later: a busy machine fails no test.
+    expect: { poll: { timeout: 60_000 } },
     projects: [
       {
         extends: true,
-        test: { name: "fast", include: ["src/**/*.test.ts", "test/support/**/*.test.ts"], exclude: ["**/*.slow.test.ts"] },
+        test: { name: "fast", include: ["src/**/*.test.ts", "test/support/**/*.test.ts"], exclude: ["**/*.slow.test.ts"], testTimeout: 60_000 },
       },
       {
         extends: true,

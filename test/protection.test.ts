@@ -202,3 +202,37 @@ test("a remote whose URL is a relative path is found from the worktree's root, f
     rmSync(join(work.repo.path, "../beside.git"), { recursive: true });
   }
 });
+
+describe("a backup.yaml that nobody here has agreed to", () => {
+  const elsewhere = (work: Workspace): string => join(work.path, "elsewhere");
+
+  test("came with the repository: nothing is sent where it says, until that is asked for", async () => {
+    using work = await workspace({ isProtected: false });
+    const theirs = join(work.path, "theirs.git");
+    work.repo.git("init", "--quiet", "--bare", theirs);
+    work.repo.write("backup.yaml", `mirrors: [{remote: ${theirs}}]\nstores: [{name: theirs, url: ${elsewhere(work)}}]\n`);
+    work.repo.commit("settings of somebody");
+    for (const args of [["init", "--yes"], ["mirror"], ["sync"]]) {
+      const { code, stderr } = await work.run(args);
+      expect({ args, code, stderr }).toEqual({
+        args,
+        code: 2,
+        stderr: expect.stringMatching(/came with this repository, and would send everything to .*elsewhere/),
+      });
+      expect(stderr).toContain("hint: look at it; if these are your own: holdfast init --yes --trust-config");
+    }
+    expect(existsSync(elsewhere(work))).toBe(false);
+    expect(work.repo.git("--git-dir", theirs, "for-each-ref")).toBe("");
+    expect((await work.run(["init", "--yes", "--no-hooks", "--trust-config"])).code).toBe(0);
+    expect(existsSync(join(elsewhere(work), "holdfast.json"))).toBe(true);
+  });
+
+  test("lies where no repository is: it is the user's own", async () => {
+    using work = await workspace({ isProtected: false });
+    const settings = join(work.path, "settings.yaml");
+    writeFileSync(settings, `stores:\n  - {name: mine, url: ${elsewhere(work)}}\n`);
+    const { code, stderr } = await work.run(["init", "--yes", "--no-hooks"], { env: { HOLDFAST_CONFIG: settings } });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(existsSync(elsewhere(work))).toBe(true);
+  });
+});

@@ -1,4 +1,5 @@
 /** What the index of a worktree says. */
+import { basename, dirname } from "node:path";
 import { decodePath, splitPaths } from "../core/paths.ts";
 import { git } from "./run.ts";
 
@@ -16,6 +17,12 @@ export interface IndexEntry {
 export async function readIndex(root: string, place: readonly string[] = []): Promise<IndexEntry[]> {
   const { stdout } = await git([...place, "ls-files", "-z", "--stage", "-v"], { cwd: root });
   return splitPaths(stdout).map(parseIndexEntry);
+}
+
+/** Whether git tracks the file, in whatever repository it lies; in none, it does not. */
+export async function isTracked(file: string): Promise<boolean> {
+  const query = ["--literal-pathspecs", "ls-files", "--error-unmatch", "--", basename(file)];
+  return (await git(query, { cwd: dirname(file), okCodes: [0, 1, 128] })).code === 0;
 }
 
 export type WorktreeChange = "modified" | "deleted" | "unmerged";

@@ -7,7 +7,8 @@ import { BackupError } from "../core/errors.ts";
 import { type PointId, pointTime } from "../core/ids.ts";
 import { type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
-import { type DamagedPoint, isManifestKey } from "./catalogue.ts";
+import type { DamagedPoint } from "./catalogue.ts";
+import { listPoints } from "./listing.ts";
 
 export interface FoundPoint {
   readonly point: Manifest;
@@ -82,9 +83,7 @@ async function listDays(store: Store, options: CallOptions): Promise<string[]> {
 
 /** Points of a day, the newest first. */
 async function listIds(store: Store, day: string, options: CallOptions): Promise<PointId[]> {
-  const ids: PointId[] = [];
-  for await (const { key } of store.list(`${day}/`, options)) if (isManifestKey(key)) ids.push(key.slice(9, -".json".length));
-  return ids.sort().reverse();
+  return [...(await listPoints(store, [day], options)).points.keys()].reverse();
 }
 
 async function readManifest(store: Store, id: PointId, options: CallOptions): Promise<Manifest | undefined> {

@@ -1,8 +1,8 @@
 /** What is known of each copy on this machine: up to where it was seen whole, and when to try it again. */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
-import { parseJson } from "../core/json.ts";
+import { readRemembered, replaceFile } from "../state/remembered.ts";
 import { forgetStale } from "./stale-list.ts";
 
 const moment = z.iso.datetime().nullable().default(null);
@@ -49,13 +49,8 @@ const freshCopyState: CopyState = schema.parse({});
 
 /** Nothing is known of a copy that was at another address than `url`: what was seen there was not seen here. */
 export function readCopyState(folder: string, { name, url }: { readonly name: string; readonly url: string }): CopyState {
-  const fresh = { ...freshCopyState, url };
-  try {
-    const result = schema.safeParse(parseJson(readFileSync(stateFile(folder, name), "utf8")));
-    return result.success && (result.data.url ?? url) === url ? { ...result.data, url } : fresh;
-  } catch {
-    return fresh; // never tried on this machine
-  }
+  const known = readRemembered(stateFile(folder, name), schema) ?? freshCopyState;
+  return { ...((known.url ?? url) === url ? known : freshCopyState), url };
 }
 
 /** A store that is no longer a copy: one added under its name later begins anew. */
@@ -66,11 +61,7 @@ export function forgetCopyState(folder: string, store: string): void {
 
 /** Call it under the copy's lock. */
 export function writeCopyState(folder: string, store: string, state: CopyState): void {
-  mkdirSync(folder, { recursive: true });
-  const file = stateFile(folder, store);
-  // One name, so that a run that is killed here leaves no more than one.
-  writeFileSync(`${file}.new`, `${JSON.stringify(state, null, 2)}\n`);
-  renameSync(`${file}.new`, file);
+  replaceFile(stateFile(folder, store), `${JSON.stringify(state, null, 2)}\n`);
 }
 
 /** Held by whoever sends to this copy: each has one of its own. */

@@ -1,5 +1,5 @@
 /** Reads and writes backup.yaml, and keeps it out of git without touching .gitignore. */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { type Config, configName, emptyConfig, parseConfig } from "../core/config.ts";
@@ -7,6 +7,7 @@ import { writeConfig } from "../core/config-text.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
 import type { Repository } from "../git/repository.ts";
 import { stateDirOf } from "../state/layout.ts";
+import { replaceFile } from "../state/remembered.ts";
 
 export interface ConfigFile {
   readonly path: string;
@@ -41,9 +42,7 @@ export function rememberConfig(repository: Repository, config: Config): void {
   const file = rememberedFile(repository);
   const text = writeConfig(config);
   if (readOptional(file) === text) return;
-  mkdirSync(stateDirOf(repository.commonDir), { recursive: true });
-  writeFileSync(`${file}.new`, text);
-  renameSync(`${file}.new`, file);
+  replaceFile(file, text);
 }
 
 function rememberedFile(repository: Repository): string {
@@ -58,9 +57,7 @@ export function settings(folder: string, environment: NodeJS.ProcessEnv): Readon
 
 /** Writes the file whole or not at all, and lists it in `info/exclude` unless git ignores or tracks it already. */
 export function writeConfigFile(repository: Repository, path: string, config: Config): void {
-  const temporary = `${path}.new`;
-  writeFileSync(temporary, writeConfig(config));
-  renameSync(temporary, path);
+  replaceFile(path, writeConfig(config));
   if (path !== join(configFolder(repository), configName)) return;
   const exclude = join(repository.commonDir, "info/exclude");
   const lines = (readOptional(exclude) ?? "").split("\n");

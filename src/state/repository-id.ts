@@ -1,8 +1,8 @@
 /** Which repository this is to its stores, as the machine remembers it: no point goes into a store of another one. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { readFileSync } from "node:fs";
 import { BackupError } from "../core/errors.ts";
 import type { StateLayout } from "./layout.ts";
+import { replaceFile } from "./remembered.ts";
 
 const isUuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -18,9 +18,7 @@ export function findRepositoryId({ repositoryId }: StateLayout): string | undefi
 
 export function rememberRepositoryId(state: StateLayout, id: string): void {
   if (findRepositoryId(state) === id) return;
-  mkdirSync(dirname(state.repositoryId), { recursive: true });
-  writeFileSync(`${state.repositoryId}.new`, `${id}\n`);
-  renameSync(`${state.repositoryId}.new`, state.repositoryId);
+  replaceFile(state.repositoryId, `${id}\n`);
 }
 
 /** Throws `store_foreign` when the store at `url` is known to be another repository's. */

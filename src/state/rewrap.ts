@@ -1,9 +1,8 @@
 /** How far an encryption of older points for other recipients has come. Without it the work is begun anew, and nothing is lost. */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { rmSync } from "node:fs";
 import * as z from "zod";
 import type { PointId } from "../core/ids.ts";
-import { parseJson } from "../core/json.ts";
+import { readRemembered, remember } from "./remembered.ts";
 
 const schema = z.strictObject({
   /** For whom. */
@@ -20,18 +19,11 @@ export type RewrapPlan = z.infer<typeof schema>;
 
 /** Undefined where none is under way. */
 export function readRewrapPlan(file: string): RewrapPlan | undefined {
-  try {
-    const result = schema.safeParse(parseJson(readFileSync(file, "utf8")));
-    return result.success ? result.data : undefined;
-  } catch {
-    return undefined; // none was begun, or the state was deleted
-  }
+  return readRemembered(file, schema);
 }
 
 export function writeRewrapPlan(file: string, plan: RewrapPlan): void {
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.new`, `${JSON.stringify(plan)}\n`);
-  renameSync(`${file}.new`, file);
+  remember(file, plan);
 }
 
 export function endRewrapPlan(file: string): void {

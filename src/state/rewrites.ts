@@ -2,10 +2,11 @@
  * Rewrites that were seen, and until when a person has said to have seen them: one JSON document a line, appended.
  * A note for people: what was lost is in the points, and `restore --lost` finds it there without this file.
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseJson } from "../core/json.ts";
 import type { Rewrite } from "../core/rewrites.ts";
+import { replaceFile } from "./remembered.ts";
 
 type Note = ({ readonly t: "rewrite" } & Rewrite) | { readonly t: "acknowledged"; readonly at: string };
 
@@ -42,14 +43,8 @@ function append(file: string, notes: readonly Note[]): void {
 
 function halve(file: string): void {
   const notes = readNotes(file);
-  writeFileSync(
-    `${file}.new`,
-    notes
-      .slice(notes.length >> 1)
-      .map((note) => `${JSON.stringify(note)}\n`)
-      .join(""),
-  );
-  renameSync(`${file}.new`, file);
+  const newer = notes.slice(notes.length >> 1);
+  replaceFile(file, newer.map((note) => `${JSON.stringify(note)}\n`).join(""));
 }
 
 function keyOf({ ref, old, point }: Rewrite): string {

@@ -1,11 +1,10 @@
 /** A drill: what is in a store is restored for proof, and the proof kept. */
-import { dirname } from "node:path";
 import { type App, now, random } from "../app.ts";
 import { copyConfigs, findStore, isOffsite, openStore, primaryStore } from "../app-stores.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { chooseStore, type DrillStore } from "../drill/choose.ts";
 import { addEvidence, type DrillEvidence, readEvidence } from "../drill/evidence.ts";
-import { gitFind } from "../git/run.ts";
+import { isTracked } from "../git/index-entries.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { followingTrash } from "../points/trash.ts";
@@ -110,8 +109,7 @@ async function checkOfSettings(app: App): Promise<string | undefined> {
   const { check } = app.config.drill;
   if (check === undefined || !app.configFile.exists) return check;
   const { path } = app.configFile;
-  const isTracked = (await gitFind(["ls-files", "--error-unmatch", "--", path], { cwd: dirname(path) }).catch(() => undefined)) !== undefined;
-  if (!isTracked) return check;
+  if (!(await isTracked(path))) return check;
   throw new BackupError("config_invalid", `${path} is tracked by git, so the command drill.check in it is not run`, {
     hint: `if it is yours: holdfast drill --check ${JSON.stringify(check)}`,
   });

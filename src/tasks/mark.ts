@@ -5,8 +5,8 @@ import { newPointId } from "../core/ids.ts";
 import { readIdentity } from "../points/identity.ts";
 import { addMark, type Mark } from "../points/marks.ts";
 import { writeMetadata } from "../points/metadata.ts";
-import { acquireLock } from "../state/lock.ts";
 import { readPoint } from "./points.ts";
+import { lockStore } from "./store-lock.ts";
 
 export interface MarkWish {
   /** An id, a beginning of one, or `latest`. */
@@ -46,11 +46,7 @@ export async function writeCatalogue(
 ): Promise<{ readonly url: string; readonly points: number }> {
   const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
   const identity = await readIdentity(store, { signal });
-  await using _lock = await acquireLock(store.url === primaryStore(app).url ? app.state.lock : `${app.state.copies}.lock`, {
-    purpose: "writing the catalogue",
-    waitMs: 60_000,
-    signal,
-  });
+  await using _lock = await lockStore(app, store, { purpose: "writing the catalogue", signal });
   const points = await writeMetadata(store, identity, { now: now(), policy: app.config.retention }, { signal });
   await store.flush({ signal });
   return { url: store.url, points };

@@ -1,5 +1,4 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
-import { dirname } from "node:path";
 import { type App, openApp, proposedStore } from "../app.ts";
 import { createPrimary, createStoreFolder, folderStores, refuseHiddenRef } from "../app-stores.ts";
 import { type Config, mirrorOf, type StoreConfig } from "../core/config.ts";
@@ -8,7 +7,6 @@ import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
 import type { Repository } from "../git/repository.ts";
-import { gitFind } from "../git/run.ts";
 import { type InstallResult, installHooks } from "../hooks/install.ts";
 import { findIdentity } from "../points/identity.ts";
 import type { RestoreResult } from "../restore/restore.ts";
@@ -66,23 +64,6 @@ function withPrimary(stores: readonly StoreConfig[], primary: string): StoreConf
   const first = rest.find(({ url }) => parseStoreUrl(url).kind === "folder");
   const others = rest.filter((store) => store !== first);
   return [{ name: first?.name ?? freeName(primary, others), url: primary }, ...others];
-}
-
-/**
- * Throws `config_invalid` for a backup.yaml that came with the repository and that nobody here agreed to: whoever
- * wrote it decides where everything goes, ignored files with secrets included.
- */
-export async function refuseForeignSettings(app: App): Promise<void> {
-  const { path, exists } = app.configFile;
-  const { stores, mirrors, encryption } = app.config;
-  if (!exists || findRepositoryId(app.state) !== undefined || (stores.length + mirrors.length === 0 && encryption === null)) return;
-  const isTracked = (await gitFind(["ls-files", "--error-unmatch", "--", path], { cwd: dirname(path) })) !== undefined;
-  if (!isTracked) return;
-  const places = [...stores.map(({ url }) => url), ...mirrors.map(({ remote }) => remote)].join(", ");
-  const what = places === "" ? `encrypt everything for ${encryption?.recipients.join(", ")}` : `send everything to ${places}`;
-  throw new BackupError("config_invalid", `${path} came with this repository, and would ${what}`, {
-    hint: "look at it; if these are your own: holdfast init --yes --trust-config",
-  });
 }
 
 export async function protect(app: App, wish: ProtectWish, options: { signal: AbortSignal; onStep(step: string): void }): Promise<ProtectResult> {

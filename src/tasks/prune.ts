@@ -1,14 +1,10 @@
 /** Pruning with everything wired: the primary first, then every copy by the same decision. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { join } from "node:path";
-import * as z from "zod";
 import { type App, now, randomSuffix } from "../app.ts";
 import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
 import { chainOf } from "../core/catalogue.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { newPointId, type PointId } from "../core/ids.ts";
-import { parseJson } from "../core/json.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { findSigningKey } from "../keys/signing-key.ts";
 import { readCatalogue } from "../points/catalogue.ts";
@@ -17,14 +13,13 @@ import { addMark } from "../points/marks.ts";
 import { writeMetadata } from "../points/metadata.ts";
 import { readPruned } from "../points/pruned.ts";
 import { findTrashed, mendTrash, moveFromTrash, readTrash, type TrashedPoint, trashedChain } from "../points/trash.ts";
-import { freshGrace, type Grace } from "../prune/grace.ts";
+import { noteLastPrune, readLastPrune } from "../prune/last-prune.ts";
 import type { PrimaryFacts, PrunePlan } from "../prune/plan.ts";
 import { type PruneRequest, prune, readPrunePlan } from "../prune/prune.ts";
-import { copyLock } from "../replicate/copy-state.ts";
-import { acquireLock } from "../state/lock.ts";
 import { refuseForeignStore } from "../state/repository-id.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { readPrunedTrust, signingKeyFile } from "./signers.ts";
+import { lockStore } from "./store-lock.ts";
 
 export interface PruneWish {
   /** A store by its name in the settings or its URL; all of them when undefined. */
@@ -78,11 +73,11 @@ const nothing = { plan: undefined, removed: [], waiting: 0, deleted: [] } as con
 async function pruneStore(app: App, store: Store, wish: PruneWish, judgesOthers: boolean): Promise<StorePrune> {
   const request = await requestFor(app, store, wish, judgesOthers);
   if (wish.dryRun) return { ...nothing, store: store.name, status: "planned", plan: await readPrunePlan(request) };
-  await using _lock = await lockOf(app, store, "pruning", wish.signal);
+  await using _lock = await lockStore(app, store, { purpose: "pruning", signal: wish.signal });
   const result = await prune({ ...request, beyondHalf: wish.force ? "remove" : "refuse" });
   await after(app, store, result);
   const { isCut: _, grace, ...outcome } = result;
-  noteOutcome(app, store.name, { at: now().toISOString(), refusal: result.message ?? null, grace });
+  noteLastPrune(app.state.prunes, store.name, { at: now().toISOString(), refusal: result.message ?? null, grace });
   return { store: store.name, ...outcome };
 }
 
@@ -105,7 +100,7 @@ async function requestFor(
     ...(signer?.status === "ready" ? { sign: signer.key.sign } : {}),
     rungs: new Set(known === undefined ? [] : [known.id, ...known.rungs.map(({ id }) => id)]),
     now: now(),
-    grace: readOutcome(app, store.name).grace,
+    grace: readLastPrune(app.state.prunes, store.name).grace,
     beyondHalf: "half",
     signal: wish.signal,
     ...(wish.onEvent === undefined ? {} : { onEvent: wish.onEvent }),
@@ -125,12 +120,6 @@ async function readPrimaryFacts(app: App, primary: Store, options: CallOptions):
   return { name: primary.name, living: new Set([...points, ...damaged].map(({ id }) => id)), removalOf };
 }
 
-/** What writes points into the primary is kept out by the repository's lock, what writes into copies by theirs. */
-function lockOf(app: App, store: Store, purpose: string, signal: AbortSignal, waitMs = 60_000): ReturnType<typeof acquireLock> {
-  const path = store.url === primaryStore(app).url ? app.state.lock : copyLock(app.state.copies, store.name);
-  return acquireLock(path, { purpose, waitMs, signal });
-}
-
 /** The catalogue for people tells of what there is. */
 async function after(app: App, store: Store, { status, removed, waiting, deleted, message }: Omit<StorePrune, "store" | "plan">): Promise<void> {
   app.log.write("pruned", { store: store.name, status, removed, waiting, deleted, ...(message === undefined ? {} : { message }) });
@@ -143,22 +132,22 @@ async function after(app: App, store: Store, { status, removed, waiting, deleted
  * but on abort: what fails is noted, and tried again the next day.
  */
 export async function pruneWhenDue(app: App, name: string, signal: AbortSignal): Promise<void> {
-  const last = readOutcome(app, name);
+  const last = readLastPrune(app.state.prunes, name);
   if (last.at !== null && Math.abs(now().getTime() - Date.parse(last.at)) < everyMs) return;
   try {
     const primary = primaryStore(app);
     const store = name === primary.name ? primary : await findStore(app, name);
     const request = await requestFor(app, store, { machine: undefined, signal }, false);
-    await using _lock = await lockOf(app, store, "pruning", signal, 5_000);
+    await using _lock = await lockStore(app, store, { purpose: "pruning", waitMs: 5_000, signal });
     const result = await prune({ ...request, longestMs });
     await after(app, store, result);
     // One that was cut goes on with the next point.
-    noteOutcome(app, name, { at: result.isCut ? last.at : now().toISOString(), refusal: result.message ?? null, grace: result.grace });
+    noteLastPrune(app.state.prunes, name, { at: result.isCut ? last.at : now().toISOString(), refusal: result.message ?? null, grace: result.grace });
   } catch (error) {
     if (signal.aborted) throw error;
     app.log.write("prune_failed", { store: name, message: describeError(error) });
     // Another run is at work there: the next point's worker comes again.
-    if (!(error instanceof BackupError && error.code === "locked")) noteOutcome(app, name, { ...last, at: now().toISOString() });
+    if (!(error instanceof BackupError && error.code === "locked")) noteLastPrune(app.state.prunes, name, { ...last, at: now().toISOString() });
   }
 }
 
@@ -169,46 +158,9 @@ const longestMs = 5_000;
 /** Stores that keep everything, because they take no deletions, as the last run saw it. */
 export function readRefusals(app: App): { readonly store: string; readonly message: string }[] {
   return app.config.stores.flatMap(({ name }) => {
-    const { refusal } = readOutcome(app, name);
+    const { refusal } = readLastPrune(app.state.prunes, name);
     return refusal === null ? [] : [{ store: name, message: refusal }];
   });
-}
-
-/** What is known of a store's pruning on this machine. */
-const outcomeSchema = z.object({
-  /** When it was last pruned to the end. */
-  at: z.iso.datetime().nullable(),
-  /** Why the store takes no deletions. */
-  refusal: z.string().nullable(),
-  grace: z.object({ elapsedMs: z.number().nonnegative(), seenAt: z.iso.datetime().nullable(), since: z.record(z.string(), z.number()) }),
-});
-
-interface Outcome {
-  readonly at: string | null;
-  readonly refusal: string | null;
-  readonly grace: Grace;
-}
-
-const neverPruned: Outcome = { at: null, refusal: null, grace: freshGrace };
-
-function readOutcome(app: App, store: string): Outcome {
-  try {
-    const result = outcomeSchema.safeParse(parseJson(readFileSync(join(app.state.prunes, `${store}.json`), "utf8")));
-    if (!result.success) return neverPruned;
-    const { elapsedMs, seenAt, since } = result.data.grace;
-    const grace = { elapsedMs, seenAt: seenAt === null ? null : new Date(seenAt), since: new Map(Object.entries(since)) };
-    return { ...result.data, grace };
-  } catch {
-    return neverPruned;
-  }
-}
-
-function noteOutcome(app: App, store: string, outcome: Outcome): void {
-  mkdirSync(app.state.prunes, { recursive: true });
-  const file = join(app.state.prunes, `${store}.json`);
-  const grace = { ...outcome.grace, since: Object.fromEntries(outcome.grace.since) };
-  writeFileSync(`${file}.new`, `${JSON.stringify({ ...outcome, grace })}\n`);
-  renameSync(`${file}.new`, file);
 }
 
 export interface DeletedPoints {
@@ -230,7 +182,7 @@ export async function readDeleted(app: App, nameOrUrl: string | undefined, signa
 export async function undelete(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<Manifest[]> {
   const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
   refuseForeignStore(app.state, await readIdentity(store, { signal }), store.url);
-  await using _lock = await lockOf(app, store, "bringing a point back", signal);
+  await using _lock = await lockStore(app, store, { purpose: "bringing a point back", signal });
   const { points } = await readCatalogue(store, { signal });
   await mendTrash(store, points, hostname(), { signal });
   const trash = await readTrash(store, { signal });

@@ -6,7 +6,7 @@ import { BackupError } from "../core/errors.ts";
 import type { PointId } from "../core/ids.ts";
 import { type Manifest, signedText } from "../core/manifest.ts";
 import { ensureSigningKey, type FoundSigningKey } from "../keys/signing-key.ts";
-import { isManifestKey } from "../points/catalogue.ts";
+import { listPoints } from "../points/listing.ts";
 import { rewrapPoint } from "../points/rewrap.ts";
 import { readTrash } from "../points/trash.ts";
 import { noteStale } from "../replicate/stale-list.ts";
@@ -167,7 +167,5 @@ function rememberSum(state: KnownState, id: PointId, sum: string): void {
 }
 
 async function listIds(store: Store, options: CallOptions = {}): Promise<PointId[]> {
-  const ids: PointId[] = [];
-  for await (const { key } of store.list("", options)) if (isManifestKey(key)) ids.push(key.slice("YYYYMMDD/".length, -".json".length));
-  return ids.sort();
+  return [...(await listPoints(store, undefined, options)).points.keys()];
 }

@@ -11,6 +11,7 @@ import type { CopyOutcome } from "../replicate/replicate.ts";
 import { refuseForeignStore } from "../state/repository-id.ts";
 import type { Store } from "../stores/store.ts";
 import { type CopyOptions, syncCopies } from "./copies.ts";
+import { refuseForeignSettings } from "./foreign-settings.ts";
 
 export interface SyncResult {
   readonly copies: readonly CopyOutcome[];
@@ -37,8 +38,10 @@ export async function refuseForeignCopy(app: App, copy: Store): Promise<void> {
   if (identity !== undefined) refuseForeignStore(app.state, identity, copy.url);
 }
 
+/** Throws `config_invalid` for mirrors that came with the repository. */
 export async function syncMirrors(app: App, { force, signal }: Pick<CopyOptions, "force" | "signal">): Promise<MirrorOutcome[]> {
   if (app.config.mirrors.length === 0) return [];
+  await refuseForeignSettings(app);
   const { mirrorAll } = await import("../mirror/mirror.ts");
   const outcomes = await mirrorAll({
     ...mirrorOptions(app),

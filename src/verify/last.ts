@@ -1,8 +1,6 @@
 /** What the last verification of each store found, for `status`. A cache: without it none is known. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import * as z from "zod";
-import { parseJson } from "../core/json.ts";
+import { readRemembered, remember } from "../state/remembered.ts";
 
 const verificationSchema = z.object({
   store: z.string(),
@@ -20,18 +18,11 @@ export type Verification = z.infer<typeof verificationSchema>;
 
 /** Newest last. */
 export function readVerifications(file: string): Verification[] {
-  try {
-    const result = z.array(verificationSchema).safeParse(parseJson(readFileSync(file, "utf8")));
-    return result.success ? result.data : [];
-  } catch {
-    return []; // nothing was verified yet, or it cannot be known
-  }
+  return readRemembered(file, z.array(verificationSchema)) ?? [];
 }
 
 /** In place of what was known of the store. */
 export function noteVerification(file: string, verification: Verification): void {
   const others = readVerifications(file).filter(({ store }) => store !== verification.store);
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.new`, `${JSON.stringify([...others, verification])}\n`);
-  renameSync(`${file}.new`, file);
+  remember(file, [...others, verification]);
 }

@@ -2,9 +2,10 @@
  * What was verified when: one JSON document a line, appended while it is done, so that a run that is ended goes on
  * where it was. A cache: without it everything counts as never verified.
  */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseJson } from "../core/json.ts";
+import { replaceFile } from "../state/remembered.ts";
 
 export interface Verified {
   readonly store: string;
@@ -67,9 +68,7 @@ export class VerifiedRecord {
     for (const key of this.#entries.keys()) if (!present.has(key)) this.#entries.delete(key);
     const kept = [...latest(this.#others), ...this.#entries.values()];
     if (this.#lines === kept.length) return;
-    mkdirSync(dirname(this.#file), { recursive: true });
-    writeFileSync(`${this.#file}.new`, kept.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
-    renameSync(`${this.#file}.new`, this.#file);
+    replaceFile(this.#file, kept.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
     this.#lines = kept.length;
   }
 }

@@ -1,7 +1,8 @@
 import { createInterface } from "node:readline/promises";
 import { openApp } from "../../app.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
-import { findLostPrimary, type ProtectResult, type ProtectWish, planSettings, protect, refuseForeignSettings } from "../../tasks/protect.ts";
+import { refuseForeignSettings } from "../../tasks/foreign-settings.ts";
+import { findLostPrimary, type ProtectResult, type ProtectWish, planSettings, protect } from "../../tasks/protect.ts";
 import { readStatus } from "../../tasks/status.ts";
 import { syncAll } from "../../tasks/sync.ts";
 import { describePoint, reportProblems } from "./backup.ts";

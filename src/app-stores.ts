@@ -48,14 +48,20 @@ export function copyConfigs(app: App): StoreConfig[] {
   return app.config.stores.filter((store) => store.name !== primary);
 }
 
+/** The primary, or the store that was asked for. */
+export async function chosenStore(app: App, nameOrUrl: string | undefined): Promise<Store> {
+  return nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+}
+
 /** A store by its name in the settings, or by its URL. */
 export async function findStore(app: App, nameOrUrl: string): Promise<Store> {
   return openStore(app, findStoreConfig(app, nameOrUrl));
 }
 
-/** Throws `usage` for a name that is not in the settings. */
+/** One of the settings is that one, also where its address is given: its lock and what is known of it are the same. Throws `usage` for a name that is not there. */
 export function findStoreConfig(app: App, nameOrUrl: string): StoreConfig {
-  const known = app.config.stores.find((store) => store.name === nameOrUrl);
+  const { stores } = app.config;
+  const known = stores.find(({ name }) => name === nameOrUrl) ?? stores.find(({ url }) => addressOf(app, url) === addressOf(app, nameOrUrl));
   if (known !== undefined) return known;
   if (!/[/:#]/.test(nameOrUrl)) {
     const names = app.config.stores.map((store) => store.name);
@@ -64,6 +70,11 @@ export function findStoreConfig(app: App, nameOrUrl: string): StoreConfig {
     });
   }
   return { name: unnamed(nameOrUrl), url: nameOrUrl };
+}
+
+/** A folder may be written in several ways. */
+function addressOf(app: App, url: string): string {
+  return /^[a-z0-9]{2,}:/i.test(url) ? url : folderPath(app, url);
 }
 
 /** A name for a store that has none in the settings: its own, so that two branches never share a bare repository. */

@@ -1,14 +1,14 @@
 /** Keys by the built program: made, shown, printed, changed; and older points encrypted again, in the copies too. */
 
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { programs, runCli } from "./support/cli.ts";
-import { effort } from "./support/effort.ts";
+import { openApp } from "../src/app.ts";
+import { readRewrapPlan, writeRewrapPlan } from "../src/state/rewrap.ts";
+import { planRewrap } from "../src/tasks/rewrap.ts";
+import { runCli } from "./support/cli.ts";
+import { runKilled, startRun } from "./support/killable.ts";
 import { type TempDir, tempDir } from "./support/repo.ts";
 import { snapshotTree } from "./support/tree.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
@@ -182,21 +182,25 @@ describe("older points are encrypted again", () => {
     expectChain(work.store);
   });
 
+  test("a plan for other recipients keeps what the one before had replaced: links of later points name it still", async () => {
+    const app = await openApp(work.repo.path);
+    const [first] = await work.points();
+    const replaced = { [first?.id ?? ""]: ["0".repeat(64)] };
+    writeRewrapPlan(app.state.rewrap, { recipients: ["age1other"], until: first?.id ?? "", done: first?.id ?? "", replaced });
+    await planRewrap(app, app.config.encryption?.recipients ?? []);
+    expect(readRewrapPlan(app.state.rewrap)).toEqual({ recipients: app.config.encryption?.recipients, until: first?.id, done: null, replaced });
+  });
+
   test("killed at any instant it loses nothing, and the next run goes on", async () => {
     for (const round of [1, 2, 3, 4]) {
       work.repo.write("a.txt", `${round}\n`);
       await work.backup();
     }
-    const startedAt = performance.now();
-    expect((await work.json(["key", "rewrap"])).rewrapped).toMatchObject({ points: 5 });
-    const whole = performance.now() - startedAt;
-    const kills = effort("HOLDFAST_KILLS", 8, 3);
-    for (let kill = 1; kill <= kills; kill += 1) {
-      const child = spawn(process.execPath, [programs.holdfast, "key", "rewrap"], { cwd: work.repo.path, stdio: "ignore" });
-      const ended = once(child, "close");
-      await delay((whole * (kill + 1)) / (kills + 2));
-      child.kill("SIGKILL");
-      await ended;
+    const { lengthMs, stdout } = await startRun(["key", "rewrap", "--json"], work.repo.path).ended;
+    expect(JSON.parse(stdout).rewrapped).toMatchObject({ points: 5 });
+    for (let killed = 0, run = 0; killed < 4; run += 1) {
+      const { signal } = await runKilled(["key", "rewrap"], work.repo.path, lengthMs * (0.2 + 0.15 * (run % 5)));
+      if (signal === "SIGKILL") killed += 1;
       const { damaged } = await work.json(["points"]);
       expect(damaged).toEqual([]);
       expect(await verify("latest")).toMatchObject({ code: 0 });

@@ -1,5 +1,4 @@
 /** Retention through the built program: prune, the trash, undelete, copies, and what a capture builds on. */
-import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -8,11 +7,12 @@ import * as z from "zod";
 import type { Manifest } from "../src/core/manifest.ts";
 import { readCatalogue } from "../src/points/catalogue.ts";
 import { metadataSchema } from "../src/points/metadata.ts";
+import { readPruned } from "../src/points/pruned.ts";
 import { readTrash, type TrashedPoint } from "../src/points/trash.ts";
 import { stateLayout } from "../src/state/layout.ts";
 import { FolderStore } from "../src/stores/folder.ts";
-import { programs } from "./support/cli.ts";
 import { fakeManifest, putFakePoints } from "./support/fake-points.ts";
+import { runKilled, startRun } from "./support/killable.ts";
 import { seededRandom } from "./support/random.ts";
 import { tempDir } from "./support/repo.ts";
 import { until } from "./support/until.ts";
@@ -71,6 +71,7 @@ describe("holdfast prune", () => {
 
     const back = await work.run(["undelete", ids[0] ?? ""]);
     expect(back).toMatchObject({ code: 0, stdout: expect.stringContaining(`Point ${ids[0]} is back, and pinned`) });
+    expect([...(await readPruned(new FolderStore("local", work.store))).keys()].sort()).toEqual([first, ids[1]]);
     expect(await idsIn(work)).toEqual([ids[0], ...ids.slice(2)]);
     expect((await work.json(["prune"])).stores[0]).toMatchObject({ removed: [] });
     expect((await work.run(["undelete", "20200101T000000Z"])).stderr).toContain("hint: holdfast points --deleted");
@@ -124,6 +125,8 @@ describe("holdfast prune", () => {
     expect(left.stores[1].points.filter(({ keep }: { keep: boolean }) => !keep)).toEqual([]);
     const named = await work.json(["prune", "--dry-run", "--store", "disk"]);
     expect(named.stores[0].points.filter(({ reasons }: { reasons: string[] }) => reasons.includes("in the store local"))).toHaveLength(2);
+    // Under its address it is the same store, with the same lock and memory.
+    expect((await work.json(["prune", "--dry-run", "--store", `${work.path}/./copy`])).stores).toMatchObject([{ store: "disk" }]);
     expect(readdirSync(join(copy, "trash"))).toHaveLength(1);
   });
 
@@ -218,8 +221,11 @@ test("killed at any instant it leaves every point whole in its folder or in the 
   const manifests = Array.from({ length: 60 }, (_, at) => fakeManifest(new Date(Date.UTC(2026, 0, 1, at)), at, { machine: hostname() }));
   await putFakePoints(store, manifests);
   let killed = 0;
+  const { lengthMs } = await startRun(["prune", "--dry-run"], work.repo.path).ended;
   for (let round = 0; round < 12; round += 1) {
-    if (await killPrune(work, 250 + random() * 500)) killed += 1;
+    // The end of a dry run is where the moving begins.
+    const { signal } = await runKilled(["prune", "--force"], work.repo.path, lengthMs * (0.7 + 0.8 * random()));
+    if (signal === "SIGKILL") killed += 1;
     const { points, damaged } = await readCatalogue(store);
     expect(damaged.map(({ key }) => key)).toEqual([]);
     const trash = await readTrash(store);
@@ -232,16 +238,6 @@ test("killed at any instant it leaves every point whole in its folder or in the 
   expect(await readTrash(store)).toHaveLength(60);
   expect(readdirSync(work.store, { recursive: true, encoding: "utf8" }).filter((path) => /^2026010/.test(path) && path.includes("."))).toEqual([]);
 });
-
-/** True when it was killed before it ended. */
-async function killPrune(work: Workspace, afterMs: number): Promise<boolean> {
-  const child = spawn(process.execPath, [programs.holdfast, "prune", "--force"], { cwd: work.repo.path, stdio: "ignore" });
-  const ended = new Promise<boolean>((resolve) => child.once("close", (_, signal) => resolve(signal !== null)));
-  const timer = setTimeout(() => child.kill("SIGKILL"), afterMs);
-  const isKilled = await ended;
-  clearTimeout(timer);
-  return isKilled;
-}
 
 /** The points of the trash that are whole there. */
 async function wholeInTrash(store: FolderStore, trash: readonly TrashedPoint[]): Promise<Set<string>> {

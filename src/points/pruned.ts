@@ -9,7 +9,7 @@ import { isPointId, type PointId } from "../core/ids.ts";
 import { parseJson } from "../core/json.ts";
 import { machineName } from "../core/machine-name.ts";
 import { type Manifest, writeManifest } from "../core/manifest.ts";
-import { bytesSource, type CallOptions, readAll, type Store } from "../stores/store.ts";
+import { bytesSource, type CallOptions, readAll, type Source, type Store } from "../stores/store.ts";
 
 export interface PrunedPoint {
   readonly id: PointId;
@@ -53,13 +53,31 @@ export async function recordPruned(
   { machine, now, sign }: PrunedBy,
   options: CallOptions = {},
 ): Promise<void> {
-  const key = `${folder}${now.toISOString().slice(0, 7).replace("-", "")}-${machineName(machine)}.ndjson`;
+  const key = `${folder}${now.toISOString().slice(0, 7).replace("-", "")}${endingOf(machine)}`;
   const known = await readFile(store, key, options);
   // By what they say, not by their id: a line that somebody else put there first must not stand for ours.
   const said = new Set(known.map((point) => JSON.stringify(point)));
   const added = points.map((point) => recordOf(point, sign)).filter((point) => !said.has(JSON.stringify(point)));
   if (added.length === 0) return;
-  await store.replace(key, bytesSource([...known, ...added].map((point) => `${JSON.stringify(point)}\n`).join("")), options);
+  await store.replace(key, linesSource([...known, ...added]), options);
+}
+
+/** Takes back what the machine's files say of points that are living: whoever takes one of them away later must not find it explained. */
+export async function retractPruned(store: Store, machine: string, living: ReadonlySet<PointId>, options: CallOptions = {}): Promise<void> {
+  for await (const { key } of store.list(folder, options)) {
+    if (key.slice(`${folder}YYYYMM`.length) !== endingOf(machine)) continue;
+    const known = await readFile(store, key, options);
+    const still = known.filter(({ id }) => !living.has(id));
+    if (still.length < known.length) await store.replace(key, linesSource(still), options);
+  }
+}
+
+function endingOf(machine: string): string {
+  return `-${machineName(machine)}.ndjson`;
+}
+
+function linesSource(points: readonly PrunedPoint[]): Source {
+  return bytesSource(points.map((point) => `${JSON.stringify(point)}\n`).join(""));
 }
 
 function recordOf(manifest: Manifest, sign: PrunedBy["sign"]): PrunedPoint {

@@ -95,7 +95,8 @@ async function isWholeIn(store: Store, manifest: Manifest, folder: string, optio
 
 /**
  * Clears what a killed run left of a point of this machine in both places. Points of other machines are theirs: one of them may be
- * at work at this moment.
+ * at work at this moment. `living` may be old by now, as another clone prunes the same store under a lock of its own: of two
+ * copies one goes only where the other is seen to be whole.
  */
 export async function mendTrash(store: Store, living: readonly Manifest[], machine: string, options: CallOptions = {}): Promise<void> {
   const byId = new Map(living.map((manifest) => [manifest.id, manifest]));
@@ -104,7 +105,8 @@ export async function mendTrash(store: Store, living: readonly Manifest[], machi
   for (const folder of new Set([...keys].flatMap((key) => /^trash\/\d{8}(?=\/)/.exec(key)?.[0] ?? []))) {
     for (const manifest of byId.values()) {
       const hasRest = [`${manifest.id}.json`, ...namesOf(manifest)].some((name) => keys.has(`${folder}/${name}`));
-      if (manifest.machine === machine && hasRest) await deletePointIn(store, manifest, folder, options);
+      if (manifest.machine !== machine || !hasRest) continue;
+      if (await isWholeIn(store, manifest, dayOf(manifest.id), options)) await deletePointIn(store, manifest, folder, options);
     }
   }
   for (const { manifest, folder } of await readTrash(store, options)) {

@@ -7,6 +7,7 @@ import { freshGrace, type Grace } from "./grace.ts";
 const schema = z.object({
   at: z.iso.datetime().nullable(),
   refusal: z.string().nullable(),
+  allowance: z.int().nonnegative().nullable().default(null),
   grace: z.object({ elapsedMs: z.number().nonnegative(), seenAt: z.iso.datetime().nullable(), since: z.record(z.string(), z.number()) }),
 });
 
@@ -15,13 +16,15 @@ export interface LastPrune {
   readonly at: string | null;
   /** Why the store takes no deletions. */
   readonly refusal: string | null;
+  /** How many points the automatic run may still remove, of which a part went; null: none is under way. */
+  readonly allowance: number | null;
   readonly grace: Grace;
 }
 
 /** `folder`: `state.prunes`. */
 export function readLastPrune(folder: string, store: string): LastPrune {
   const known = readRemembered(fileOf(folder, store), schema);
-  if (known === undefined) return { at: null, refusal: null, grace: freshGrace };
+  if (known === undefined) return { at: null, refusal: null, allowance: null, grace: freshGrace };
   const { elapsedMs, seenAt, since } = known.grace;
   return { ...known, grace: { elapsedMs, seenAt: seenAt === null ? null : new Date(seenAt), since: new Map(Object.entries(since)) } };
 }

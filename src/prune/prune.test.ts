@@ -8,7 +8,7 @@ import { type Manifest, writeManifest } from "../core/manifest.ts";
 import { defaultRetention } from "../core/retention.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { addMark, readMarks } from "../points/marks.ts";
-import { readPruned } from "../points/pruned.ts";
+import { readPruned, recordPruned } from "../points/pruned.ts";
 import { findTrashed, followingTrash, mendTrash, moveFromTrash, readTrash } from "../points/trash.ts";
 import { MemoryStore } from "../stores/memory.ts";
 import { bytesSource, type CallOptions, readAll, type Store } from "../stores/store.ts";
@@ -128,9 +128,52 @@ describe("a run of prune", () => {
     expect(await run(store, { policy: one, beyondHalf: "half" })).toMatchObject({ removed: [first.id], waiting: 0 });
   });
 
-  test("ends when its time is over, and says that it was cut", async () => {
+  test("ends when its time is over, says that it was cut, and has recorded no more than what went", async () => {
+    const many = Array.from({ length: 50 }, (_, at) => fakeManifest(new Date(now.getTime() - (50 - at) * dayMs), at));
+    const store = new MemoryStore("store", await filled(many));
+    const { removed, waiting, isCut } = await run(store, { longestMs: -1 });
+    expect([removed.length, waiting, isCut]).toEqual([16, 32, true]);
+    expect([...(await readPruned(store)).keys()].toSorted()).toEqual(removed.toSorted());
+    expect(await run(store, { longestMs: -1 })).toMatchObject({ waiting: 16, isCut: true });
+    expect(await run(store, { longestMs: -1 })).toMatchObject({ waiting: 0, isCut: false });
+  });
+
+  test("takes no more than what an earlier run of the day has left to it", async () => {
     const store = new MemoryStore("store", await filled());
-    expect(await run(store, { longestMs: -1 })).toMatchObject({ removed: [], waiting: 2, isCut: true });
+    expect(await run(store, { beyondHalf: "half", allowance: 1 })).toMatchObject({ removed: [second.id], waiting: 1, isCut: false });
+    expect(await run(store, { beyondHalf: "half", allowance: 0 })).toMatchObject({ removed: [], waiting: 1, isCut: false });
+  });
+
+  test("takes back the record of a point that is living: whoever takes it away later shall not find that explained", async () => {
+    const store = new MemoryStore("store", await filled());
+    await recordPruned(store, [first, fourth], { machine: "here", now: new Date("2026-10-01T00:00:00Z") });
+    await recordPruned(store, [fourth], { machine: "else-here", now });
+    await run(store);
+    const pruned = await readPruned(store);
+    expect([...pruned.keys()].toSorted()).toEqual([first.id, second.id, fourth.id]);
+    expect(pruned.get(fourth.id)).toHaveLength(1); // the other machine's word stays
+  });
+
+  test("never deletes a point of the trash that is pinned, or whose living copy is not whole", async () => {
+    const files = await filled();
+    const store = new MemoryStore("store", files);
+    await run(store);
+    await addMark(store, { point: first.id, mark: "pinned", at: now.toISOString(), by: null, note: null }, "20261121T120000Z-000001");
+    const [artifact] = second.artifacts;
+    for (const name of [`${second.id}.json`, ...second.artifacts.slice(1).map((each) => each.name)])
+      files.set(`${second.id.slice(0, 8)}/${name}`, files.get(`trash/20261121/${name}`) as Buffer);
+    expect(artifact?.name).toBeDefined();
+    expect(await run(store, { now: new Date(now.getTime() + 30 * dayMs) })).toMatchObject({ deleted: [] });
+    expect([first, second].map((point) => placesOf(files, point))).toEqual([["trash"], ["trash"]]);
+  });
+
+  test("what another clone moved into the trash meanwhile stays there, whatever was read before", async () => {
+    const files = await filled();
+    const store = new MemoryStore("store", files);
+    const before = (await readCatalogue(store)).points;
+    await run(store);
+    await mendTrash(store, before, "here");
+    expect(points.map((point) => placesOf(files, point))).toEqual([["trash"], ["trash"], ["living"], ["living"]]);
   });
 
   test("a store that takes no deletions keeps everything, and that is an answer", async () => {

@@ -8,8 +8,8 @@ import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { RetentionPolicy } from "../core/retention.ts";
 import { readCatalogue } from "../points/catalogue.ts";
-import { deleteMarks, readMarks } from "../points/marks.ts";
-import { recordPruned } from "../points/pruned.ts";
+import { deleteMarks, type PointMarks, readMarks } from "../points/marks.ts";
+import { recordPruned, retractPruned } from "../points/pruned.ts";
 import { deletePointIn, mendTrash, moveToTrash, readTrash, type TrashedPoint, trashedAt, trashFolder } from "../points/trash.ts";
 import { bytesSource, type CallOptions, type Store } from "../stores/store.ts";
 import { type Grace, isOver, passGrace } from "./grace.ts";
@@ -31,7 +31,9 @@ export interface PruneRequest {
   readonly grace: Grace;
   /** What to do with more than half of the machine's points: all of them, half of them, or nothing but throw `consent_missing`. */
   readonly beyondHalf: "remove" | "half" | "refuse";
-  /** Ends the removing after so long: who waits for the lock shall not wait for a day's worth. */
+  /** In place of half: what an earlier run of the day has left of it. */
+  readonly allowance?: number;
+  /** Ends the run after so long: who waits for the lock shall not wait for a day's worth. A little is always done. */
   readonly longestMs?: number;
   readonly onEvent?: (event: { readonly store: string; readonly done: number; readonly total: number }) => void;
   readonly signal?: AbortSignal;
@@ -56,9 +58,14 @@ export interface PruneResult {
 }
 
 /** What a run would do; changes nothing. */
-export async function readPrunePlan({ store, policy, now, ...facts }: PruneRequest): Promise<PrunePlan> {
-  const [{ points, damaged }, marks] = await Promise.all([readCatalogue(store, facts), readMarks(store, facts)]);
-  return planPrune({ ...facts, points, marks, damaged: new Set(damaged.map(({ id }) => id)) }, policy, now);
+export async function readPrunePlan(request: PruneRequest): Promise<PrunePlan> {
+  return makePlan(request, await readMarks(request.store, request));
+}
+
+async function makePlan({ store, policy, now, allowance, ...facts }: PruneRequest, marks: ReadonlyMap<PointId, PointMarks>): Promise<PrunePlan> {
+  const { points, damaged } = await readCatalogue(store, facts);
+  const planned = planPrune({ ...facts, points, marks, damaged: new Set(damaged.map(({ id }) => id)) }, policy, now);
+  return allowance === undefined ? planned : { ...planned, limit: Math.min(planned.limit, allowance) };
 }
 
 /**
@@ -68,20 +75,23 @@ export async function readPrunePlan({ store, policy, now, ...facts }: PruneReque
 export async function prune(request: PruneRequest): Promise<PruneResult> {
   const { store, now, machine, beyondHalf, onEvent, longestMs = Number.POSITIVE_INFINITY } = request;
   const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
-  const plan = await readPrunePlan(request);
-  const expired = await readExpired(store, request, options);
-  const isBeyond = plan.removals.length > plan.limit;
-  if (isBeyond && beyondHalf === "refuse") throw tooMuch(store, plan);
-  const removals = isBeyond && beyondHalf === "half" ? plan.removals.slice(0, plan.limit) : plan.removals;
-  const living = plan.verdicts.map(({ point }) => point);
+  const startedAt = performance.now();
+  const marks = await readMarks(store, options);
+  const planned = await makePlan(request, marks);
+  const isBeyond = planned.removals.length > planned.limit;
+  if (isBeyond && beyondHalf === "refuse") throw tooMuch(store, planned);
+  const removals = isBeyond && beyondHalf === "half" ? planned.removals.slice(0, planned.limit) : planned.removals;
+  const living = planned.verdicts.map(({ point }) => point);
+  const livingIds = new Set(living.map(({ id }) => id));
+  const expired = await readExpired(store, request, new Set([...livingIds, ...pinnedOf(marks)]), options);
   if (removals.length + expired.points.length + expired.rest.length > 0) {
     const refusal = await refusalOf(store, options);
     if (refusal !== undefined)
       return {
         status: "refused",
-        plan,
+        plan: planned,
         removed: [],
-        waiting: plan.removals.length,
+        waiting: planned.removals.length,
         deleted: [],
         isCut: false,
         grace: expired.grace,
@@ -89,31 +99,45 @@ export async function prune(request: PruneRequest): Promise<PruneResult> {
       };
   }
   await mendTrash(store, living, machine, options);
-  await recordPruned(store, removals, request, options);
+  await retractPruned(store, machine, livingIds, options);
+  const isTimeOver = (): boolean => performance.now() - startedAt > longestMs;
   const removed: PointId[] = [];
-  const startedAt = performance.now();
-  for (const point of removals) {
-    if (performance.now() - startedAt > longestMs) break;
-    await moveToTrash(store, point, now, options);
-    removed.push(point.id);
-    onEvent?.({ store: store.name, done: removed.length, total: removals.length });
+  for (const batch of batches(removals)) {
+    if (removed.length > 0 && isTimeOver()) break;
+    // Not much before they go: a point that is recorded and stays could be taken away by somebody else, and would not be missed.
+    await recordPruned(store, batch, request, options);
+    for (const point of batch) {
+      await moveToTrash(store, point, now, options);
+      removed.push(point.id);
+      onEvent?.({ store: store.name, done: removed.length, total: removals.length });
+    }
   }
-  for (const { manifest, folder } of expired.points) await deletePointIn(store, manifest, folder, options);
+  const deleted: PointId[] = [];
+  for (const { manifest, folder } of expired.points) {
+    if (deleted.length > 0 && isTimeOver()) break;
+    await deletePointIn(store, manifest, folder, options);
+    deleted.push(manifest.id);
+  }
   for (const key of expired.rest) await store.delete(key, options);
-  const deleted = expired.points.map(({ manifest }) => manifest.id);
-  await deleteMarks(store, withoutLiving(deleted, living), options);
+  await deleteMarks(store, new Set(deleted), options);
   await store.flush(options);
   await store.clearLeftovers?.(now, options);
   return {
     status: "done",
-    plan,
+    plan: planned,
     removed,
-    waiting: plan.removals.length - removed.length,
+    waiting: planned.removals.length - removed.length,
     deleted,
-    isCut: removed.length < removals.length,
+    isCut: removed.length < removals.length || deleted.length < expired.points.length,
     grace: expired.grace,
   };
 }
+
+function batches(points: readonly Manifest[]): Manifest[][] {
+  return Array.from({ length: Math.ceil(points.length / atOnce) }, (_, at) => points.slice(at * atOnce, (at + 1) * atOnce));
+}
+
+const atOnce = 16;
 
 function tooMuch(store: Store, { removals, limit, verdicts }: PrunePlan): BackupError {
   const what = `${removals.length} of ${verdicts.length} points of the store ${store.name} would go: more than half of this machine's`;
@@ -143,8 +167,16 @@ interface Expired {
   readonly grace: Grace;
 }
 
-/** Rests may be another machine's, whose days are more: they wait for longer. */
-async function readExpired(store: Store, { policy, machine, now, ...request }: PruneRequest, options: CallOptions): Promise<Expired> {
+/**
+ * Rests may be another machine's, whose days are more: they wait for longer. `kept`: points that were pinned on their way into the
+ * trash, and those that live as well; where the living one is whole, the other is cleared before, else it is all there is.
+ */
+async function readExpired(
+  store: Store,
+  { policy, machine, now, ...request }: PruneRequest,
+  kept: ReadonlySet<PointId>,
+  options: CallOptions,
+): Promise<Expired> {
   const trash = await readTrash(store, options);
   const explained = new Set(trash.flatMap(({ manifest, folder }) => keysIn(manifest, folder)));
   const unexplained: { readonly key: string; readonly folder: string }[] = [];
@@ -155,7 +187,9 @@ async function readExpired(store: Store, { policy, machine, now, ...request }: P
   const folders = [...trash, ...unexplained].map(({ folder }) => folder);
   const grace = passGrace(request.grace, now, [...folders, trashFolder(now)], policy.trashDays);
   return {
-    points: trash.filter(({ manifest, folder }) => manifest.machine === machine && isOver(grace, folder, now, policy.trashDays)),
+    points: trash.filter(
+      ({ manifest, folder }) => manifest.machine === machine && !kept.has(manifest.id) && isOver(grace, folder, now, policy.trashDays),
+    ),
     rest: unexplained.flatMap(({ key, folder }) =>
       isOver(grace, folder, now, policy.trashDays) && now.getTime() - trashedAt(folder).getTime() >= restDays * dayMs ? [key] : [],
     ),
@@ -169,7 +203,6 @@ function keysIn(manifest: Manifest, folder: string): string[] {
   return [`${manifest.id}.json`, ...manifest.artifacts.map(({ name }) => name)].map((name) => `${folder}/${name}`);
 }
 
-function withoutLiving(ids: readonly PointId[], living: readonly Manifest[]): Set<PointId> {
-  const standing = new Set(living.map(({ id }) => id));
-  return new Set(ids.filter((id) => !standing.has(id)));
+function pinnedOf(marks: ReadonlyMap<PointId, PointMarks>): PointId[] {
+  return [...marks].flatMap(([id, { isPinned }]) => (isPinned ? [id] : []));
 }

@@ -2,7 +2,7 @@
  * Small files of what a machine remembers. A reader sees the old one or the new one; one that a power cut has torn, or that another
  * version wrote, is as none: whatever stands in them can be found out anew.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type * as z from "zod";
 import { systemCode } from "../core/errors.ts";
@@ -20,18 +20,35 @@ export function readRemembered<Form extends z.ZodType>(file: string, form: Form)
   return result.success ? result.data : undefined;
 }
 
-export function remember(file: string, value: unknown): void {
-  replaceFile(file, `${JSON.stringify(value)}\n`);
+interface RememberOptions {
+  /** Flushed to the disk before it returns. */
+  readonly isDurable?: boolean;
 }
 
-/** Not flushed to the disk. Always by way of the same name: killed runs leave no more than one. */
-export function replaceFile(file: string, text: string): void {
+export function remember(file: string, value: unknown, options?: RememberOptions): void {
+  replaceFile(file, `${JSON.stringify(value)}\n`, options);
+}
+
+/** Always by way of the same name: killed runs leave no more than one. */
+export function replaceFile(file: string, text: string, { isDurable = false }: RememberOptions = {}): void {
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.new`, text);
+  writeFileSync(`${file}.new`, text, { flush: isDurable });
   try {
     renameSync(`${file}.new`, file);
   } catch (error) {
     // Under no lock two runs may come here at once: the other one has put it in place.
     if (systemCode(error) !== "ENOENT") throw error;
+  }
+  if (isDurable) syncFolder(dirname(file));
+}
+
+/** Makes the names in it last. Windows has no such call. */
+function syncFolder(folder: string): void {
+  if (process.platform === "win32") return;
+  const descriptor = openSync(folder, "r");
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }

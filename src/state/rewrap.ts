@@ -1,4 +1,7 @@
-/** How far an encryption of older points for other recipients has come. Without it the work is begun anew, and nothing is lost. */
+/**
+ * How far an encryption of older points for other recipients has come. Without it the work is begun anew; only the links of points
+ * whose replaced neighbour nobody else knows would stay as they are, and look as if that one had been exchanged.
+ */
 import { rmSync } from "node:fs";
 import * as z from "zod";
 import type { PointId } from "../core/ids.ts";
@@ -22,8 +25,9 @@ export function readRewrapPlan(file: string): RewrapPlan | undefined {
   return readRemembered(file, schema);
 }
 
+/** Durable when it returns: what is replaced next must not be there without it. */
 export function writeRewrapPlan(file: string, plan: RewrapPlan): void {
-  remember(file, plan);
+  remember(file, plan, { isDurable: true });
 }
 
 export function endRewrapPlan(file: string): void {

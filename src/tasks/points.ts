@@ -1,6 +1,6 @@
 /** Looking into stores. */
 import type { App } from "../app.ts";
-import { findStore, primaryStore } from "../app-stores.ts";
+import { chosenStore } from "../app-stores.ts";
 import { chainOf, findPoint } from "../core/catalogue.ts";
 import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
@@ -21,7 +21,7 @@ export interface StorePoints extends CatalogueResult {
 
 /** The points of the primary, or of a store by name or URL. Throws `store_missing`. */
 export async function readPoints(app: App, nameOrUrl?: string): Promise<StorePoints> {
-  const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+  const store = await chosenStore(app, nameOrUrl);
   await readIdentity(store);
   const catalogue = await readCatalogue(store);
   const newSigners = meetStore(app, store, catalogue.points);

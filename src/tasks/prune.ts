@@ -1,7 +1,7 @@
 /** Pruning with everything wired: the primary first, then every copy by the same decision. */
 import { hostname } from "node:os";
 import { type App, now, randomSuffix } from "../app.ts";
-import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
+import { chosenStore, copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
 import { chainOf } from "../core/catalogue.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { newPointId, type PointId } from "../core/ids.ts";
@@ -9,13 +9,14 @@ import type { Manifest } from "../core/manifest.ts";
 import { findSigningKey } from "../keys/signing-key.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
+import { listPoints } from "../points/listing.ts";
 import { addMark } from "../points/marks.ts";
 import { writeMetadata } from "../points/metadata.ts";
-import { readPruned } from "../points/pruned.ts";
+import { readPruned, retractPruned } from "../points/pruned.ts";
 import { findTrashed, mendTrash, moveFromTrash, readTrash, type TrashedPoint, trashedChain } from "../points/trash.ts";
 import { noteLastPrune, readLastPrune } from "../prune/last-prune.ts";
 import type { PrimaryFacts, PrunePlan } from "../prune/plan.ts";
-import { type PruneRequest, prune, readPrunePlan } from "../prune/prune.ts";
+import { type PruneRequest, type PruneResult, prune, readPrunePlan } from "../prune/prune.ts";
 import { refuseForeignStore } from "../state/repository-id.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { readPrunedTrust, signingKeyFile } from "./signers.ts";
@@ -73,12 +74,21 @@ const nothing = { plan: undefined, removed: [], waiting: 0, deleted: [] } as con
 async function pruneStore(app: App, store: Store, wish: PruneWish, judgesOthers: boolean): Promise<StorePrune> {
   const request = await requestFor(app, store, wish, judgesOthers);
   if (wish.dryRun) return { ...nothing, store: store.name, status: "planned", plan: await readPrunePlan(request) };
-  await using _lock = await lockStore(app, store, { purpose: "pruning", signal: wish.signal });
-  const result = await prune({ ...request, beyondHalf: wish.force ? "remove" : "refuse" });
-  await after(app, store, result);
-  const { isCut: _, grace, ...outcome } = result;
-  noteLastPrune(app.state.prunes, store.name, { at: now().toISOString(), refusal: result.message ?? null, grace });
+  const { isCut: _, grace, ...outcome } = await pruneLocked(app, { ...request, beyondHalf: wish.force ? "remove" : "refuse" });
+  noteLastPrune(app.state.prunes, store.name, { at: now().toISOString(), refusal: outcome.message ?? null, grace, allowance: null });
   return { store: store.name, ...outcome };
+}
+
+/** Under the store's lock. The catalogue for people, which takes long, is written afterwards. */
+async function pruneLocked(app: App, request: PruneRequest & { readonly signal: AbortSignal }, waitMs?: number): Promise<PruneResult> {
+  const { store, signal } = request;
+  const lock = await lockStore(app, store, { purpose: "pruning", signal, ...(waitMs === undefined ? {} : { waitMs }) });
+  const result = await prune(request).finally(() => lock.release());
+  const { status, removed, waiting, deleted, message } = result;
+  app.log.write("pruned", { store: store.name, status, removed, waiting, deleted, ...(message === undefined ? {} : { message }) });
+  if (removed.length + deleted.length > 0 && store.url === primaryStore(app).url)
+    await writeMetadata(store, await readIdentity(store, { signal }), { now: now(), policy: app.config.retention }, { signal });
+  return result;
 }
 
 async function requestFor(
@@ -86,7 +96,7 @@ async function requestFor(
   store: Store,
   wish: Pick<PruneWish, "machine" | "signal" | "onEvent">,
   judgesOthers: boolean,
-): Promise<PruneRequest> {
+): Promise<PruneRequest & { readonly signal: AbortSignal }> {
   refuseForeignStore(app.state, await readIdentity(store, wish), store.url);
   const { KnownState } = await import("../capture/known.ts");
   const known = new KnownState(app.state.captureState).load();
@@ -110,21 +120,14 @@ async function requestFor(
 
 async function readPrimaryFacts(app: App, primary: Store, options: CallOptions): Promise<Omit<PrimaryFacts, "judgesOthers">> {
   await readIdentity(primary, options);
-  const [{ points, damaged }, pruned] = await Promise.all([readCatalogue(primary, options), readPruned(primary, options)]);
+  const [{ points }, pruned] = await Promise.all([listPoints(primary, undefined, options), readPruned(primary, options)]);
   const recordOf = readPrunedTrust(app);
   const removalOf: PrimaryFacts["removalOf"] = (id) => {
     const records = pruned.get(id);
     // Whoever can write into the primary could otherwise empty every copy by a list of points.
     return records === undefined ? undefined : recordOf(records) === "trusted" ? "trusted" : "doubtful";
   };
-  return { name: primary.name, living: new Set([...points, ...damaged].map(({ id }) => id)), removalOf };
-}
-
-/** The catalogue for people tells of what there is. */
-async function after(app: App, store: Store, { status, removed, waiting, deleted, message }: Omit<StorePrune, "store" | "plan">): Promise<void> {
-  app.log.write("pruned", { store: store.name, status, removed, waiting, deleted, ...(message === undefined ? {} : { message }) });
-  if (removed.length + deleted.length > 0 && store.url === primaryStore(app).url)
-    await writeMetadata(store, await readIdentity(store), { now: now(), policy: app.config.retention });
+  return { name: primary.name, living: new Set(points.keys()), removalOf };
 }
 
 /**
@@ -138,11 +141,12 @@ export async function pruneWhenDue(app: App, name: string, signal: AbortSignal):
     const primary = primaryStore(app);
     const store = name === primary.name ? primary : await findStore(app, name);
     const request = await requestFor(app, store, { machine: undefined, signal }, false);
-    await using _lock = await lockStore(app, store, { purpose: "pruning", waitMs: 5_000, signal });
-    const result = await prune({ ...request, longestMs });
-    await after(app, store, result);
-    // One that was cut goes on with the next point.
-    noteLastPrune(app.state.prunes, name, { at: result.isCut ? last.at : now().toISOString(), refusal: result.message ?? null, grace: result.grace });
+    const allowance = last.allowance === null ? {} : { allowance: last.allowance };
+    const { isCut, plan, removed, message, grace } = await pruneLocked(app, { ...request, ...allowance, longestMs }, 5_000);
+    const refusal = message ?? null;
+    // One that was cut goes on with the next point, up to the half that was meant at first.
+    if (isCut) noteLastPrune(app.state.prunes, name, { at: last.at, refusal, grace, allowance: plan.limit - removed.length });
+    else noteLastPrune(app.state.prunes, name, { at: now().toISOString(), refusal, grace, allowance: null });
   } catch (error) {
     if (signal.aborted) throw error;
     app.log.write("prune_failed", { store: name, message: describeError(error) });
@@ -170,7 +174,7 @@ export interface DeletedPoints {
 
 /** What can still be brought back. */
 export async function readDeleted(app: App, nameOrUrl: string | undefined, signal: AbortSignal): Promise<DeletedPoints> {
-  const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+  const store = await chosenStore(app, nameOrUrl);
   await readIdentity(store, { signal });
   return { store, trash: await readTrash(store, { signal }) };
 }
@@ -180,7 +184,7 @@ export async function readDeleted(app: App, nameOrUrl: string | undefined, signa
  * `chain_broken`.
  */
 export async function undelete(app: App, prefix: string, nameOrUrl: string | undefined, signal: AbortSignal): Promise<Manifest[]> {
-  const store = nameOrUrl === undefined ? primaryStore(app) : await findStore(app, nameOrUrl);
+  const store = await chosenStore(app, nameOrUrl);
   refuseForeignStore(app.state, await readIdentity(store, { signal }), store.url);
   await using _lock = await lockStore(app, store, { purpose: "bringing a point back", signal });
   const { points } = await readCatalogue(store, { signal });
@@ -193,7 +197,10 @@ export async function undelete(app: App, prefix: string, nameOrUrl: string | und
     });
   const chain = trashedChain(found, trash);
   chainOf(found.manifest, [...points, ...chain.map(({ manifest }) => manifest)]);
-  for (const point of chain) await moveFromTrash(store, point, { signal });
+  for (const point of chain) {
+    await moveFromTrash(store, point, { signal });
+    await retractPruned(store, point.manifest.machine, new Set([point.manifest.id]), { signal });
+  }
   const at = now();
   const mark = { point: found.manifest.id, mark: "pinned", at: at.toISOString(), by: null, note: null } as const;
   await addMark(store, mark, newPointId(at, randomSuffix()), { signal });

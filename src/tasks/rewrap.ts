@@ -41,9 +41,11 @@ interface RewrapOptions {
 export async function planRewrap(app: App, recipients: readonly string[]): Promise<void> {
   const { canonicalRecipients } = await import("../keys/recipients.ts");
   const wanted = canonicalRecipients(recipients);
-  if (readRewrapPlan(app.state.rewrap)?.recipients.join("\n") === wanted.join("\n")) return;
+  const before = readRewrapPlan(app.state.rewrap);
+  if (before?.recipients.join("\n") === wanted.join("\n")) return;
   const until = (await listIds(primaryStore(app))).at(-1);
-  if (until !== undefined) writeRewrapPlan(app.state.rewrap, { recipients: wanted, until, done: null, replaced: {} });
+  // What a run for other recipients had replaced when it was killed still stands in the links of points after it.
+  if (until !== undefined) writeRewrapPlan(app.state.rewrap, { recipients: wanted, until, done: null, replaced: before?.replaced ?? {} });
 }
 
 /**

@@ -33,7 +33,7 @@ try {
   }
   // Each test fails at the first point that is lost, and at the first run that needs a hand.
   const verdict = status === 0 ? "0 points lost, 0 steps by hand" : "something failed: see above";
-  process.stdout.write(`${accidents} accidents, ${points} points read back after them: ${verdict}\n`);
+  process.stdout.write(`${accidents} accidents, ${points} points looked at after them: ${verdict}\n`);
 } finally {
   rmSync(scratch, { recursive: true, force: true });
 }

@@ -2,11 +2,9 @@
  * A kill at any instant loses no published point and needs no hand. Runs are killed with SIGKILL, the git processes
  * they started with them, at instants spread over capture and publishing. HOLDFAST_KILLS sets how many there are with those of commands-killed.test.ts.
  */
-import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { appendFileSync, lutimesSync, readdirSync, rmSync, watch } from "node:fs";
+import { appendFileSync, lutimesSync, mkdirSync, readdirSync, rmSync, watch } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, type ExpectStatic, test } from "vitest";
 import { KnownState } from "../../src/capture/known.ts";
 import type { Manifest } from "../../src/core/manifest.ts";
@@ -16,6 +14,7 @@ import { stateDirOf, stateLayout } from "../../src/state/layout.ts";
 import { FolderStore } from "../../src/stores/folder.ts";
 import { countAccidents } from "../support/accidents.ts";
 import { effort } from "../support/effort.ts";
+import { type KillableRun, startRun } from "../support/killable.ts";
 import { seededRandom } from "../support/random.ts";
 import { tempDir } from "../support/repo.ts";
 import { restorePoint } from "../support/restore-point.ts";
@@ -23,7 +22,6 @@ import { snapshotTree, type TreeEntry } from "../support/tree.ts";
 import { type Workspace, workspace } from "../support/workspace.ts";
 
 const kills = Math.ceil(effort("HOLDFAST_KILLS", 120, 60) * 0.36);
-const program = fileURLToPath(new URL("../../dist/bin/holdfast.js", import.meta.url));
 
 /** What stood in the repository when a point may have been made of it. */
 interface Moment {
@@ -35,10 +33,11 @@ interface Moment {
 describe.concurrent("killed at any instant", () => {
   for (const [lane, seed] of [1, 2].entries()) {
     const share = lane === 0 ? Math.ceil(kills / 2) : Math.floor(kills / 2);
-    test(`${share} kills of backups and workers, seed ${seed}`, { timeout: 3_600_000 }, ({ expect }) => killBackups(share, seed, expect));
+    const timeout = 120_000 + share * 15_000;
+    test(`${share} kills of backups and workers, seed ${seed}`, { timeout }, ({ expect }) => killBackups(share, seed, expect));
   }
   const fewer = Math.ceil(kills / 10);
-  test(`${fewer} kills of syncs to a folder and a branch`, { timeout: 3_600_000 }, ({ expect }) => killSyncs(fewer, expect));
+  test(`${fewer} kills of syncs to a folder and a branch`, { timeout: 120_000 + fewer * 15_000 }, ({ expect }) => killSyncs(fewer, expect));
 });
 
 async function killBackups(wanted: number, seed: number, expect: ExpectStatic): Promise<void> {
@@ -157,32 +156,25 @@ class Journal {
 
   /** A run to its end, which must be a good one. Gives how long it took, in ms. */
   async complete(args: readonly string[]): Promise<number> {
-    const startedAt = performance.now();
-    const ended = await this.#start(args).ended;
-    this.#expect(ended, args.join(" ")).toEqual({ code: 0, signal: null, stderr: "" });
+    const { code, signal, stderr, lengthMs } = await this.#start(args).ended;
+    this.#expect({ code, signal, stderr }, args.join(" ")).toEqual({ code: 0, signal: null, stderr: "" });
     await this.check();
-    return performance.now() - startedAt;
+    return lengthMs;
   }
 
   /** Kills a run so long after its start, after its spool has appeared, or its first artifact. False when it had ended before. */
   async kill(args: readonly string[], from: "start" | "capture" | "publishing", afterMs: number): Promise<boolean> {
-    const { pid, ended } = this.#start(args);
+    let run: KillableRun | undefined;
     let timer: NodeJS.Timeout | undefined;
     const arm = (): void => {
-      timer ??= setTimeout(() => {
-        try {
-          process.kill(-pid, "SIGKILL");
-        } catch {
-          // ended meanwhile
-        }
-      }, afterMs);
+      timer ??= setTimeout(() => run?.kill(), afterMs);
     };
     const isSign = (name: string): boolean => (from === "capture" ? name.includes(".holdfast-spool-") : /^\d{8}\/\d{8}T/.test(name));
-    using watcher = watchFolder(this.store.url, (name) => isSign(name) && arm());
+    using _ = watchFolder(this.store.url, (name) => isSign(name) && arm());
+    run = this.#start(args);
     if (from === "start") arm();
-    const { signal } = await ended;
+    const { signal } = await run.ended;
     clearTimeout(timer);
-    void watcher;
     return signal === "SIGKILL";
   }
 
@@ -227,24 +219,15 @@ class Journal {
     return chosen.length;
   }
 
-  #start(args: readonly string[]): { pid: number; ended: Promise<{ code: number | null; signal: string | null; stderr: string }> } {
-    const child = spawn(process.execPath, [program, ...args], { cwd: this.#work.repo.path, detached: true, stdio: ["ignore", "ignore", "pipe"] });
-    let stderr = "";
-    child.stderr.on("data", (chunk: Buffer) => {
-      stderr += chunk.toString("utf8");
-    });
-    const ended = new Promise<{ code: number | null; signal: string | null; stderr: string }>((resolve, reject) => {
-      child.once("error", reject);
-      child.once("close", (code, signal) => resolve({ code, signal, stderr }));
-    });
-    return { pid: child.pid ?? 0, ended };
+  #start(args: readonly string[]): KillableRun {
+    return startRun(args, this.#work.repo.path);
   }
 }
 
 function watchFolder(folder: string, onName: (name: string) => void): Disposable {
-  const watchers = [...new Set(["", new Date().toISOString().slice(0, 10).replaceAll("-", "")])].map((sub) =>
-    watch(join(folder, sub), (_, name) => name !== null && onName(sub === "" ? name : `${sub}/${name}`)),
-  );
+  const today = new Date().toISOString().slice(0, 10).replaceAll("-", "");
+  mkdirSync(join(folder, today), { recursive: true }); // on a new day nothing has made it yet
+  const watchers = ["", today].map((sub) => watch(join(folder, sub), (_, name) => name !== null && onName(sub === "" ? name : `${sub}/${name}`)));
   return {
     [Symbol.dispose]() {
       for (const watcher of watchers) watcher.close();

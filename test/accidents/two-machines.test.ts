@@ -20,7 +20,7 @@ import { restorePoint } from "../support/restore-point.ts";
 const kills = effort("HOLDFAST_MACHINE_KILLS", 8, 4);
 const identity = ["-c", "user.name=x", "-c", "user.email=x@y"];
 
-test(`two machines share a branch and a folder; one is killed ${kills} times`, { timeout: 1_800_000 }, async () => {
+test(`two machines share a branch and a folder; one is killed ${kills} times`, { timeout: 120_000 + kills * 30_000 }, async () => {
   using place = branchPlace();
   using origin = gitRepo({ "a.txt": "one\n" });
   gitIn(origin.path, "push", "-q", place.remote, "HEAD:refs/heads/main");

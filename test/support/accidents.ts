@@ -4,7 +4,7 @@ import { appendFileSync } from "node:fs";
 export interface AccidentCount {
   readonly what: string;
   readonly accidents: number;
-  /** That were restored, or read to their end, after them. */
+  /** That were looked at after them: there, with all their files; many of them restored, or read to their end. */
   readonly points: number;
 }
 

@@ -358,7 +358,7 @@ describe("damage", () => {
 });
 
 describe("written by a newer version", () => {
-  const newer = { exit: 1, code: "format_newer", error: /reads up to 1/, hint: /npm install -g holdfast@latest/ };
+  const newer = { exit: 1, code: "format_newer", error: /reads up to 1/, hint: /install that one, as its README says/ };
 
   test("the store", async () => {
     using work = await workspace();

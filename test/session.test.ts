@@ -99,5 +99,5 @@ test("from a folder below, in a linked worktree, inside a git hook; wrong words 
 test("without the program that the hooks were installed with it says what to do", async () => {
   using work = await workspace();
   const { code, stderr } = endSession(work, [], { path: "/nowhere" });
-  expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: holdfast is not .*\nhint: npm install -g holdfast/)]);
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: holdfast is not .*\nhint: install Holdfast as its README says, then: /)]);
 });

@@ -32,7 +32,7 @@ const kinds = {
   consent_missing: { exit: 2, hint: "type RESTORE when asked, or pass --force in a script", retryable: false },
   damaged: { exit: 13, hint: "restore from another copy: restore-from-git --from STORE, or an older point", retryable: false },
   chain_broken: { exit: 13, hint: "restore from another copy: restore-from-git --from STORE, or an older point", retryable: false },
-  format_newer: { exit: 1, hint: "this was written by a newer holdfast: npm install -g holdfast@latest", retryable: false },
+  format_newer: { exit: 1, hint: "this was written by a newer holdfast: install that one, as its README says", retryable: false },
   signature_bad: {
     exit: 13,
     hint: "restore from another copy: restore-from-git --from STORE; holdfast verify looks at every point",

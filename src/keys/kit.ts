@@ -50,7 +50,7 @@ ${kit.stores.map(({ name, address }) => `<tr><th>${escapeHtml(name)}</th><td><co
 <h2>Getting everything back</h2>
 <ol>
 <li>Put the key into a file <code>key.txt</code>: scan the code, or type it. Spaces and line ends between the groups do not belong to it.</li>
-<li>With Holdfast (<code>npm install -g holdfast</code>), from any one of the stores:
+<li>With Holdfast, installed from its source as the README there says, from any one of the stores:
 ${commands(kit.stores.map(({ address }) => `holdfast recover ${shellWord(address)} NEW-FOLDER --identity key.txt`))}</li>
 <li>Without it: install <code>git</code>, <code>tar</code>, <code>zstd</code> and <code>age</code> (age-encryption.org) with the system's package manager. Then, from any one of the stores:
 ${kit.stores.map((store) => byHand(store)).join("\n")}

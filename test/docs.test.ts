@@ -49,6 +49,16 @@ describe(".env.example", () => {
   });
 });
 
+describe("README.md", () => {
+  test("names no point that its list of points does not have: its transcripts are of one session", () => {
+    const text = read("README.md");
+    const [, list = ""] = /^\$ holdfast points\n(.*?)^```$/ms.exec(text) ?? [];
+    const ids = (part: string): string[] => part.match(/\b\d{8}T\d{6}Z-[0-9a-f]{6}\b/g) ?? [];
+    expect(ids(list).length).toBeGreaterThan(1);
+    expect(new Set(ids(text))).toEqual(new Set(ids(list)));
+  });
+});
+
 function filesBelow(folder: string): string[] {
   const path = fileURLToPath(new URL(`../${folder}`, import.meta.url));
   const entries = readdirSync(path, { recursive: true, withFileTypes: true });

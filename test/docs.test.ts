@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -47,6 +47,22 @@ describe(".env.example", () => {
     const used = new Set(files.flatMap((file) => readFileSync(file, "utf8").match(/\bHOLDFAST_[A-Z]+(?:_[A-Z]+)*\b/g) ?? []));
     expect([...used].filter((name) => !text.includes(`${name}=`))).toEqual([]);
   });
+});
+
+test("every file of this repository that a document names is there", () => {
+  const documents = [
+    "README.md",
+    ...readdirSync(new URL("../docs", import.meta.url))
+      .filter((name) => name.endsWith(".md"))
+      .map((name) => `docs/${name}`),
+  ];
+  const named = documents.flatMap((document) =>
+    [...read(document).matchAll(/`([^`\n]+)`/g)]
+      .flatMap(([, code = ""]) => code.match(/(?<!\S)(?:src|test|scripts|docs|vault|hooks)\/[\w./-]+/g) ?? [])
+      .map((path) => ({ document, path })),
+  );
+  expect(named.length).toBeGreaterThan(50);
+  expect(named.filter(({ path }) => !existsSync(new URL(`../${path}`, import.meta.url)))).toEqual([]);
 });
 
 describe("README.md", () => {

@@ -41,6 +41,19 @@ describe("docs/configuration.md", () => {
 });
 
 describe(".env.example", () => {
+  test("names each variable once", () => {
+    const names = [...read(".env.example").matchAll(/^#? ?([A-Z][A-Z_]+)=/gm)].map(([, name = ""]) => name);
+    expect(names.filter((name, index) => names.indexOf(name) !== index)).toEqual([]);
+  });
+
+  test("names every variable of ours that a test may be given", () => {
+    const text = read(".env.example");
+    const [, list = ""] = /forTheTestsThemselves = \[(.*?)\]/s.exec(read("test/support/environment.ts")) ?? [];
+    const given = list.match(/HOLDFAST_[A-Z_]+/g) ?? [];
+    expect(given.length).toBeGreaterThan(5);
+    expect(given.filter((name) => !text.includes(`${name}=`))).toEqual([]);
+  });
+
   test("names every variable of ours that the program and its hooks know", () => {
     const text = read(".env.example");
     const files = ["src", "hooks"].flatMap((folder) => filesBelow(folder)).filter((file) => !file.endsWith(".test.ts"));

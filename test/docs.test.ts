@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { cliDocs, renderCliDocs, renderSchemas, wantedParts } from "../scripts/docs.ts";
 import { configName } from "../src/core/config.ts";
 import { defaultInclude, generatedTrees, ignoredNever } from "../src/core/policy.ts";
+import { stateLayout } from "../src/state/layout.ts";
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
 
@@ -76,6 +77,15 @@ test("every file of this repository that a document names is there", () => {
   );
   expect(named.length).toBeGreaterThan(50);
   expect(named.filter(({ path }) => !existsSync(new URL(`../${path}`, import.meta.url)))).toEqual([]);
+});
+
+test("docs/design.md has everything that lies in the state folder in its table", () => {
+  const [, table = ""] = /^## State on the machine\n(.*?)^## /ms.exec(read("docs/design.md")) ?? [];
+  const { root, ...files } = stateLayout("");
+  const rows = table.split("\n").filter((line) => line.startsWith("| `"));
+  const names = rows.flatMap((row) => row.split("|")[1]?.match(/(?<=`)[^`]+(?=`)/g) ?? []).map((name) => name.replace(/\/$/, ""));
+  expect(Object.values(files).filter((name) => !names.includes(name))).toEqual([]);
+  expect(root).toBe("");
 });
 
 describe("README.md", () => {

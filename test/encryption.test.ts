@@ -20,7 +20,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { manifestKey } from "../src/core/manifest.ts";
 import { readEvidence } from "../src/drill/evidence.ts";
 import { keygen } from "./support/age.ts";
-import { runCli } from "./support/cli.ts";
+import { type CliResult, runCli } from "./support/cli.ts";
 import { needs } from "./support/needs.ts";
 import { type TempDir, tempDir } from "./support/repo.ts";
 import { repositoryState } from "./support/repository-state.ts";
@@ -200,6 +200,40 @@ describe("what cannot be opened is named", () => {
     writeFileSync(file, whole);
     expect(await verify()).toMatchObject({ code: 0 });
   });
+});
+
+test("a mistyped key is named by its line and shown nowhere, and no point is called damaged", async () => {
+  await encrypted();
+  const key = readFileSync(identity, "utf8");
+  // The last three signs before the end of the line: one is another now.
+  const mistyped = key.replace(/.(..)\n$/, (end, rest) => `${end.startsWith("Q") ? "P" : "Q"}${rest}\n`);
+  const typed = join(work.path, "key.txt");
+  writeFileSync(typed, mistyped);
+  const told = {
+    stderr: expect.stringMatching(/error: line 3 of \S+ is a mistyped key: its checksum does not fit\nhint: compare it with the printed sheet/),
+  };
+  const results: CliResult[] = [];
+  const run = async (code: number, ...args: string[]): Promise<void> => {
+    const result = await work.run(args);
+    expect(result, args.join(" ")).toMatchObject({ code, ...(code === 12 ? told : {}) });
+    results.push(result);
+  };
+  await run(12, "recover", work.store, join(work.path, "back"), "--identity", typed);
+  await run(12, "restore", "latest", "--verify-only", "--identity", typed);
+  await run(12, "drill", "--store", "local", "--identity", typed);
+  // As without a key: every byte is as it was written, and nothing was decoded.
+  await run(3, "verify", "--decode", "--identity", typed);
+  writeFileSync(identity, mistyped);
+  for (const action of ["show", "kit", "rotate"]) await run(12, "key", action);
+  await run(12, "key", "show", "--json");
+  expect(results.at(-1)?.stdout).toContain('"code": "key_wrong"');
+  await run(3, "status");
+  expect(readFileSync(identity, "utf8")).toBe(mistyped);
+  const state = join(work.repo.path, ".git/holdfast");
+  expect(readEvidence(join(state, "drills.ndjson"))).toEqual([]);
+  expect(JSON.stringify(results) + bytesOf(state).toString("latin1")).not.toContain("AGE-SECRET-KEY");
+  writeFileSync(identity, key);
+  await run(0, "restore", "latest", "--verify-only");
 });
 
 test("what reads contents takes a key that is kept elsewhere, and says what to do without it; a backup goes on", async () => {

@@ -36,7 +36,7 @@ async function stream(age: string | null | undefined, size: number): Promise<voi
     const { identity, recipient } = await makeKeyPair();
     const file = join(folder, "key.txt");
     writeFileSync(file, `${identity}\n`, { mode: 0o600 });
-    const decryptor = makeDecryptor(async () => ({ identities: parseIdentities(identity, file), file, isPlainFile: true }), age);
+    const decryptor = makeDecryptor(async () => ({ identities: await parseIdentities(identity, file), file, isPlainFile: true }), age);
     const piece = randomBytes(1 << 20);
     async function* plain(): AsyncGenerator<Uint8Array> {
       for (let sent = 0; sent < size; sent += piece.length) yield piece;

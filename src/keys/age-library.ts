@@ -1,4 +1,4 @@
-/** The age library: what it does, as streams and texts. Loaded only where something is encrypted or decrypted with it. */
+/** The age library: what it does, as streams and texts. Loaded only where keys are read, or something is encrypted or decrypted with it. */
 import { armor, Decrypter, Encrypter, generateX25519Identity, identityToRecipient } from "age-encryption";
 
 export interface KeyPair {
@@ -13,7 +13,17 @@ export async function makeKeyPair(): Promise<KeyPair> {
   return { identity, recipient: await identityToRecipient(identity) };
 }
 
-/** Throws an Error for what is no secret key that the library knows. */
+/** Whether it is a secret key that the library knows, whole by its checksum. */
+export function isIdentity(text: string): boolean {
+  try {
+    new Decrypter().addIdentity(text);
+    return true;
+  } catch {
+    return false; // the library's words quote the key, and go nowhere
+  }
+}
+
+/** `identity`: as of `isIdentity`. */
 export async function recipientOf(identity: string): Promise<string> {
   return identityToRecipient(identity);
 }
@@ -33,7 +43,7 @@ export async function* encryptStream(recipients: readonly string[], plain: Async
 
 /**
  * The plain bytes. On a failure reads `stored` to its end first, and throws its error where it has one; else the
- * library's own Error.
+ * library's own Error. `identities`: each as of `isIdentity`.
  */
 export async function* decryptStream(identities: readonly string[], stored: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const decrypter = new Decrypter();

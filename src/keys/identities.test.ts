@@ -1,30 +1,34 @@
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { identityEntry, parseIdentities } from "./identities.ts";
 import { canonicalRecipients, checkRecipient, isForLibrary, isForProgram } from "./recipients.ts";
 
 const key = "AGE-SECRET-KEY-14WK4M8MW57YCWFL6XMRV4VX4VDJR9UC853QDZJ28TVAP024UWDPQZZLQG6";
+const second = "AGE-SECRET-KEY-1STA73T48PZHCPJCCPH28QHP92HEEP7LAGEAHXE7URG4E5WHEN27Q6LFG9Z";
+const newer = "AGE-SECRET-KEY-PQ-1KU0EKM3HJTXPNS3JY4GMP57S6MS442VGKNAD46PRRNUL2EZHSRFQT5FKJY";
 const recipient = "age1p9zh6w5l8ln87y0xvkk5v4hltq3npxx2yqv7t6z7tzl6fej0e3lqped0g6";
 const ssh = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n";
 
 describe("an identity file", () => {
-  test("holds keys as age-keygen writes them, several, with comments and any line ends", () => {
+  test("holds keys as age-keygen writes them, several, with comments and any line ends", async () => {
     const entry = identityEntry(key, recipient, new Date("2026-11-21T14:30:05.123Z"));
     expect(entry).toBe(`# created: 2026-11-21T14:30:05Z\n# public key: ${recipient}\n${key}\n`);
-    expect(parseIdentities(`${entry}\r\n\n  ${key}2\r\n`, "f")).toEqual({ native: [key, `${key}2`], ssh: undefined, plugins: [] });
+    expect(await parseIdentities(`${entry}\r\n\n  ${second}\r\n`, "f")).toEqual({ native: [key, second], ssh: undefined, plugins: [] });
   });
 
-  test("holds an ssh key, alone as age wants it", () => {
-    expect(parseIdentities(ssh, "f")).toEqual({ native: [], ssh, plugins: [] });
+  test("holds an ssh key, alone as age wants it", async () => {
+    expect(await parseIdentities(ssh, "f")).toEqual({ native: [], ssh, plugins: [] });
     for (const text of [`${key}\n${ssh}`, `${ssh}${key}\n`])
-      expect(() => parseIdentities(text, "f")).toThrow(
-        expect.objectContaining({ code: "key_missing", message: expect.stringContaining("beside something else") }),
-      );
+      await expect(parseIdentities(text, "f")).rejects.toMatchObject({
+        code: "key_missing",
+        message: expect.stringContaining("beside something else"),
+      });
   });
 
-  test("holds keys of plugins and newer kinds", () => {
-    expect(parseIdentities("AGE-PLUGIN-YUBIKEY-1QQPQ\nAGE-SECRET-KEY-PQ-1ABC\n", "f")).toMatchObject({
+  test("holds keys of plugins and newer kinds", async () => {
+    expect(await parseIdentities(`AGE-PLUGIN-YUBIKEY-1QQPQ\n${newer}\n`, "f")).toMatchObject({
       plugins: ["AGE-PLUGIN-YUBIKEY-1QQPQ"],
-      native: ["AGE-SECRET-KEY-PQ-1ABC"],
+      native: [newer],
     });
   });
 
@@ -32,8 +36,23 @@ describe("an identity file", () => {
     ["", "f holds no secret key"],
     ["# nothing\n", "f holds no secret key"],
     [`${key}\n\n${recipient}\n`, "line 3 of f is no secret key"],
-  ])("that is none says what is wrong: %j", (text, message) => {
-    expect(() => parseIdentities(text, "f")).toThrow(expect.objectContaining({ code: "key_missing", message }));
+  ])("that is none says what is wrong: %j", async (text, message) => {
+    await expect(parseIdentities(text, "f")).rejects.toMatchObject({ code: "key_missing", message });
+  });
+
+  test.each([
+    ["a wrong character", key.replace("WK4M", "WK4N")],
+    ["one that no key has", key.replace("WK4M", "WKBM")],
+    ["two exchanged", key.replace("WK4M", "WKM4")],
+    ["one less", key.slice(0, -1)],
+    ["one more", `${key}2`],
+    ["the spaces of the sheet", key.replace("WK4M", " WK4M ")],
+    ["a small letter", key.replace("WK4M", "wK4M")],
+    ["a newer kind's", newer.replace("KU0E", "KUOE")],
+  ])("names the line of a mistyped key, and nothing of the key: %s", async (_, mistyped) => {
+    const error = await parseIdentities(`${second}\n# typed\n${mistyped}\n`, "f").catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "key_wrong", message: "line 3 of f is a mistyped key: its checksum does not fit" });
+    expect(inspect(error, { depth: null })).not.toContain("AGE-SECRET-KEY");
   });
 });
 

@@ -65,7 +65,7 @@ export function lazyDecryptor(settings: KeySettings): Decryptor {
     const [{ makeDecryptor }, { parseIdentities }] = await Promise.all([import("./decryptor.ts"), import("./identities.ts")]);
     return makeDecryptor(async () => {
       const { file, text } = await readIdentityText(settings);
-      return { identities: parseIdentities(text, file.path), file: file.path, isPlainFile: file.isRegular && !isProtected(file) };
+      return { identities: await parseIdentities(text, file.path), file: file.path, isPlainFile: file.isRegular && !isProtected(file) };
     });
   };
   return {

@@ -71,10 +71,10 @@ async function ownRecipients(settings: KeySettings): Promise<string[]> {
   return [newest.recipient];
 }
 
-/** The keys of age's own kind in an identity file's text, oldest first. */
+/** The keys of age's own kind in an identity file's text, oldest first. Throws as `parseIdentities`. */
 export async function readKeyPairs(text: string, path: string): Promise<KeyPair[]> {
   const [{ parseIdentities }, { recipientOf }] = await Promise.all([import("../keys/identities.ts"), import("../keys/age-library.ts")]);
-  const { native } = parseIdentities(text, path);
+  const { native } = await parseIdentities(text, path);
   return Promise.all(native.map(async (identity) => ({ identity, recipient: await recipientOf(identity) })));
 }
 

@@ -108,7 +108,7 @@ async function renewIdentity(settings: KeySettings, inUse: readonly string[]): P
   const passphrase = isProtected(present) ? await askPassphrase(`Passphrase of ${path}`, settings.own) : undefined;
   const text = await openIdentityFile(present, async () => passphrase);
   const { parseIdentities, identityEntry } = await import("../keys/identities.ts");
-  if (parseIdentities(text, path).ssh !== undefined)
+  if ((await parseIdentities(text, path)).ssh !== undefined)
     throw new BackupError("usage", `${path} is an ssh key, which is not rotated here`, {
       hint: "holdfast key new --output FILE, then put its recipient into backup.yaml in place of the ssh key",
     });

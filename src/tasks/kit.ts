@@ -15,7 +15,7 @@ import { findRepositoryId } from "../state/repository-id.ts";
 import { readKeyPairs } from "./encryption.ts";
 import { refuseInside } from "./keys.ts";
 
-/** Gives the file's path. `output` undefined: beside the key, where nothing commits it. Throws `key_missing`, `usage`. */
+/** Gives the file's path. `output` undefined: beside the key, where nothing commits it. Throws `key_missing`, `key_wrong`, `usage`. */
 export async function writeKit(app: App, output: string | undefined): Promise<string> {
   const settings = keySettings(app);
   const path = output ?? join(configHome(settings.environment), `recovery-kit-${app.name.replaceAll(/[^A-Za-z0-9._-]+/g, "-")}.html`);
@@ -23,7 +23,7 @@ export async function writeKit(app: App, output: string | undefined): Promise<st
   const { file, text } = await readIdentityText(settings);
   const { parseIdentities } = await import("../keys/identities.ts");
   const pairs = (await readKeyPairs(text, file.path)).toReversed();
-  const { ssh, plugins } = parseIdentities(text, file.path);
+  const { ssh, plugins } = await parseIdentities(text, file.path);
   const keys = [
     ...pairs.map(({ identity, recipient }) => ({ secret: identity, recipient })),
     ...[...plugins, ...(ssh === undefined ? [] : [ssh])].map((secret) => ({ secret: secret.trimEnd(), recipient: undefined })),

@@ -34,12 +34,12 @@ export async function collect(stream: AsyncIterable<Uint8Array>): Promise<Buffer
 
 /** A decryptor with the keys of this text, as of a file that only we can open. */
 export function decryptorWith(text: string): Decryptor {
-  return makeDecryptor(async () => ({ identities: parseIdentities(text, "key.txt"), file: "key.txt", isPlainFile: false }));
+  return makeDecryptor(async () => ({ identities: await parseIdentities(text, "key.txt"), file: "key.txt", isPlainFile: false }));
 }
 
 /** A decryptor with the keys of this file. */
 export function decryptorOf(file: string, program?: string | null): Decryptor {
-  return makeDecryptor(async () => ({ identities: parseIdentities(readFileSync(file, "utf8"), file), file, isPlainFile: true }), program);
+  return makeDecryptor(async () => ({ identities: await parseIdentities(readFileSync(file, "utf8"), file), file, isPlainFile: true }), program);
 }
 
 /** An executable file that runs this shell script. */

@@ -17,6 +17,7 @@ export class DatabaseSpool {
   readonly #scratch: string;
   #folder: string | undefined;
   readonly #databases = new Map<string, Spooled>();
+  #copies = 0;
   #path = "";
   #start: Buffer | undefined;
   #sink: number | undefined;
@@ -29,9 +30,13 @@ export class DatabaseSpool {
     this.#path = path;
     const owner = this.#databases.get(path.replace(/-(?:wal|journal)$/, ""));
     // Its log lies beside it, also here: what was committed last may stand in there alone.
-    if (kind === "file" && owner !== undefined && owner.path !== path)
+    if (kind === "file" && owner !== undefined && owner.path !== path) {
       this.#sink = openSync(`${owner.file}${path.slice(owner.path.length)}`, "w", 0o600);
-    else this.#start = kind === "file" && size > magic.length ? Buffer.alloc(0) : undefined;
+      return;
+    }
+    // Of two members with one name the later one counts.
+    this.#databases.delete(path);
+    this.#start = kind === "file" && size > magic.length ? Buffer.alloc(0) : undefined;
   }
 
   write(piece: Buffer): void {
@@ -41,7 +46,8 @@ export class DatabaseSpool {
       this.#start = bytes.length < magic.length ? bytes : undefined;
       if (bytes.length < magic.length || !bytes.subarray(0, magic.length).equals(magic)) return;
       this.#folder ??= mkdtempSync(join(this.#scratch, "databases-"));
-      const spooled = { path: this.#path, file: join(this.#folder, `${this.#databases.size}.db`) };
+      this.#copies += 1;
+      const spooled = { path: this.#path, file: join(this.#folder, `${this.#copies}.db`) };
       this.#databases.set(this.#path, spooled);
       this.#sink = openSync(spooled.file, "w", 0o600);
     }

@@ -18,7 +18,7 @@ export interface UnpackRequest {
 }
 
 /** Files of 64 KiB and more may come as patches to an earlier version; see docs/format.md. */
-const patchMember = /^patches\/(\d+)\/(path|steps|data)$/;
+export const patchMember = /^patches\/(\d+)\/(path|steps|data)$/;
 const smallMember = 1 << 20;
 
 export class Unpacker {

@@ -1,7 +1,7 @@
 /** Reads what is inside an artifact to its end: bytes that are as they were written may still be no tar, no records, no database. */
 import { createHash, type Hash } from "node:crypto";
 import { TarReader } from "../archive/tar-read.ts";
-import { type ContentsRecord, parseContents } from "../core/contents.ts";
+import { type ContentsRecord, type FileEntry, parseContents } from "../core/contents.ts";
 import { BackupError, describeError, systemCode } from "../core/errors.ts";
 import { findArtifact, type Manifest, parseArtifactName } from "../core/manifest.ts";
 import { printablePath } from "../core/paths.ts";
@@ -9,6 +9,7 @@ import { openArtifact } from "../points/catalogue.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { DatabaseSpool } from "./database.ts";
 import { type Fault, fault } from "./finding.ts";
+import { PatchedFiles } from "./patched.ts";
 import { checkPiece, type Piece } from "./read.ts";
 
 export interface Decoded {
@@ -21,7 +22,7 @@ export interface Decoded {
 export async function decodePiece(store: Store, piece: Piece, scratch: string, options: CallOptions = {}): Promise<Decoded> {
   const kind = parseArtifactName(piece.artifact.name)?.kind;
   return decodeOrRead(store, piece, options, async () => {
-    if (kind === "contents.zst") return void (await readRecords(store, piece.manifest, options));
+    if (kind === "contents.zst") return decodeContents(store, piece, options);
     if (kind === "tar.zst") return decodeTarball(store, piece, scratch, options);
     const fault = await checkPiece(store, piece, options);
     return fault === undefined ? [] : [fault];
@@ -32,15 +33,9 @@ export async function decodePiece(store: Store, piece: Piece, scratch: string, o
  * Runs `decode`. Where it fails the stored bytes tell whether they changed, or were written so; where there is no key they are
  * read all the same.
  */
-export async function decodeOrRead(
-  store: Store,
-  piece: Piece,
-  options: CallOptions,
-  // biome-ignore lint/suspicious/noConfusingVoidType: nothing found is nothing said
-  decode: () => Promise<readonly Fault[] | void>,
-): Promise<Decoded> {
+export async function decodeOrRead(store: Store, piece: Piece, options: CallOptions, decode: () => Promise<readonly Fault[]>): Promise<Decoded> {
   try {
-    return { faults: (await decode()) ?? [] };
+    return { faults: await decode() };
   } catch (error) {
     if (!(error instanceof BackupError)) throw ofScratch(error);
     if (error.exitCode === keyExit) {
@@ -77,39 +72,51 @@ export async function readRecords(store: Store, manifest: Manifest, options: Cal
   return records;
 }
 
+/** To their end; what they say to be in a tarball needs one. */
+async function decodeContents(store: Store, { manifest, artifact, key }: Piece, options: CallOptions): Promise<Fault[]> {
+  const stored = storedEntries(await readRecords(store, manifest, options));
+  if (stored.size === 0 || findArtifact(manifest, "tar.zst") !== undefined) return [];
+  return [fault("content", "damage", manifest.id, key, `${artifact.name} names ${stored.size} stored files, and the point has no tarball`)];
+}
+
 /** Every member against the inventory of its own point, and every whole database that is among them. */
 async function decodeTarball(store: Store, { manifest, artifact, key }: Piece, scratch: string, options: CallOptions): Promise<Fault[]> {
-  const sums = await sumsOf(store, manifest, options);
+  const stored = await readStoredEntries(store, manifest, options);
   const databases = new DatabaseSpool(scratch);
+  const patched = new PatchedFiles();
+  const absent = new Set(stored.keys());
+  const wrong = new Map<string, boolean>();
   const faults: Fault[] = [];
+  const damaged = (what: string): void => void faults.push(fault("content", "damage", manifest.id, key, what));
   let sum: Hash | undefined;
   let path = "";
   const reader = new TarReader(artifact.name, {
     member: (member) => {
       path = member.path;
-      sum = member.kind === "file" && sums.has(path) ? createHash("sha256") : undefined;
+      const isExpected = stored.get(path)?.kind === member.kind;
+      if (isExpected) absent.delete(path);
+      sum = isExpected && member.kind === "file" ? createHash("sha256") : undefined;
+      patched.begin(member);
       databases.begin(member);
     },
     data: (piece) => {
       sum?.update(piece);
+      patched.write(piece);
       databases.write(piece);
     },
     end: () => {
       databases.end();
       // Of two members with one name the later one counts: the first was caught while it changed.
-      if (sum !== undefined) wrong.set(path, sum.digest("hex") !== sums.get(path));
+      if (sum !== undefined) wrong.set(path, sum.digest("hex") !== stored.get(path)?.sha256);
       sum = undefined;
     },
   });
-  const wrong = new Map<string, boolean>();
   try {
     for await (const chunk of await openArtifact(store, manifest, artifact, options)) reader.write(chunk);
     reader.finish();
-    for (const [name, isWrong] of wrong)
-      if (isWrong)
-        faults.push(
-          fault("content", "damage", manifest.id, key, `${printablePath(name)} in ${artifact.name} has other bytes than the inventory says`),
-        );
+    for (const name of patched.paths()) absent.delete(name);
+    for (const name of absent) damaged(`${printablePath(name)} is not in ${artifact.name}, where the inventory says that it is`);
+    for (const [name, isWrong] of wrong) if (isWrong) damaged(`${printablePath(name)} in ${artifact.name} has other bytes than the inventory says`);
     for (const { path: name, message } of await databases.check())
       faults.push(fault("database", "doubt", manifest.id, key, `the database ${printablePath(name)} is not sound: ${message}`));
   } finally {
@@ -118,15 +125,16 @@ async function decodeTarball(store: Store, { manifest, artifact, key }: Piece, s
   return faults;
 }
 
-/** Of the files whose bytes the tarball holds. Contents that cannot be read are told where they are looked at themselves. */
-async function sumsOf(store: Store, manifest: Manifest, options: CallOptions): Promise<ReadonlyMap<string, string>> {
+/** What a restore takes from the point's own tarball: of files that git gives back there is neither a sum nor a target, and a folder is made without its member. */
+function storedEntries(records: readonly ContentsRecord[]): ReadonlyMap<string, FileEntry> {
+  const files = records.filter((record) => record.t === "file");
+  return new Map(files.flatMap((file) => (file.sha256 === undefined && file.target === undefined ? [] : [[file.path, file]])));
+}
+
+/** Contents that cannot be read are told where they are looked at themselves. */
+async function readStoredEntries(store: Store, manifest: Manifest, options: CallOptions): Promise<ReadonlyMap<string, FileEntry>> {
   try {
-    const records = await readRecords(store, manifest, options);
-    return new Map(
-      records.flatMap((record) =>
-        record.t === "file" && record.kind === "file" && record.sha256 !== undefined ? [[record.path, record.sha256]] : [],
-      ),
-    );
+    return storedEntries(await readRecords(store, manifest, options));
   } catch (error) {
     if (error instanceof BackupError && error.exitCode === damageExit) return new Map();
     throw error;

@@ -1,10 +1,11 @@
 /** Every kind of damage to every kind of file is found, named with the points that it hits, and mended from a copy. */
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { faultyStore } from "../../test/support/faulty-store.ts";
+import { forger, type Member, readTar, writeTar } from "../../test/support/hostile-store.ts";
 import { noise } from "../../test/support/noise.ts";
 import { type ProtectedRepository, protect } from "../../test/support/protected.ts";
 import { gitRepo, type TestRepo } from "../../test/support/repo.ts";
@@ -331,6 +332,50 @@ describe("what is inside", () => {
       expect((await damaged("content")).length).toBeGreaterThan(0);
     },
   );
+
+  test("a file that the inventory has and the tarball has not is named, be it whole, a patch or a link", async () => {
+    const made = gitRepo({ "a.txt": "one\n" });
+    const own = await protect(made.path);
+    try {
+      const large = noise(200_000, 7);
+      made.write("large.bin", large);
+      made.write("small.md", "small\n");
+      linkSync(join(made.path, "small.md"), join(made.path, "twin.md"));
+      symlinkSync("small.md", join(made.path, "pointer.md"));
+      await own.point();
+      large.fill(7, 1000, 1100);
+      made.write("large.bin", large);
+      await own.point();
+      const found = async (): Promise<string[]> => {
+        const { result } = await verify(request(own.store, [], { level: "content" }));
+        return result.findings.filter(({ kind }) => kind === "content").map(({ weight, message }) => `${weight}: ${message}`);
+      };
+      expect(await found()).toEqual([]);
+      const store = forger(own.store.url, Math.random);
+      const [full = "", step = ""] = store.ids;
+      const without = async (id: string, isLost: (member: Member) => boolean): Promise<string[]> => {
+        const plain = (await store.artifact(id, "tar.zst")) as Buffer;
+        const members = readTar(plain);
+        expect(members.some(isLost)).toBe(true);
+        store.writeArtifact(id, "tar.zst", writeTar(members.filter((member) => !isLost(member))));
+        const findings = await found();
+        store.writeArtifact(id, "tar.zst", plain);
+        return findings;
+      };
+      const lost = (id: string, entry: string): string => `damage: ${entry} is not in ${id}.tar.zst, where the inventory says that it is`;
+      for (const entry of ["untracked/large.bin", "untracked/small.md", "untracked/twin.md", "untracked/pointer.md"])
+        expect(await without(full, ({ path }) => path === entry)).toEqual([lost(full, entry)]);
+      for (const part of ["path", "steps", "data"])
+        expect(await without(step, ({ path }) => path.startsWith("patches/") && path.endsWith(part))).toEqual([lost(step, "untracked/large.bin")]);
+      const manifest = store.manifest(full);
+      const artifacts = (manifest["artifacts"] as Manifest["artifacts"]).filter(({ name }) => !name.endsWith("tar.zst"));
+      store.writeManifest(full, { ...manifest, artifacts });
+      expect(await found()).toEqual([expect.stringMatching(/^damage: .*\.contents\.zst names \d+ stored files, and the point has no tarball$/)]);
+    } finally {
+      own[Symbol.dispose]();
+      made[Symbol.dispose]();
+    }
+  });
 
   test("a database that is torn is told, with its name", async () => {
     const torn = gitRepo({ "a.txt": "one\n" });

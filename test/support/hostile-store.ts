@@ -101,7 +101,7 @@ export function forger(store: string, random: () => number): Forger {
   return self;
 }
 
-interface Member {
+export interface Member {
   path: string;
   kind: EntryKind;
   mode: number;
@@ -110,7 +110,7 @@ interface Member {
   body: Buffer;
 }
 
-function readTar(bytes: Buffer): Member[] {
+export function readTar(bytes: Buffer): Member[] {
   const members: Member[] = [];
   const reader = new TarReader("x", {
     member: ({ path, kind, mode, mtime, target }) =>
@@ -125,7 +125,7 @@ function readTar(bytes: Buffer): Member[] {
   return members;
 }
 
-function writeTar(members: readonly Member[]): Buffer {
+export function writeTar(members: readonly Member[]): Buffer {
   const blocks = members.flatMap(({ body, ...member }) => {
     const size = member.kind === "file" ? body.length : 0;
     return [Buffer.from(writeHeader({ ...member, size })), body.subarray(0, size), Buffer.alloc(padded(size) - size)];

@@ -88,6 +88,18 @@ test("what is not as captured is named: a damaged copy, a database that is not w
   expect(readEvidence(stateOf(work).drills).map(({ isProven }) => isProven)).toEqual([false, false, false]);
 });
 
+test("where objects were missing already, the proof says that git did not check", async () => {
+  using work = await workspace({ isProtected: false });
+  const blob = work.repo.git("rev-parse", "HEAD:a.txt");
+  work.repo.write("a.txt", "two\n");
+  work.repo.commit();
+  rmSync(join(work.repo.path, ".git/objects", blob.slice(0, 2), blob.slice(2)));
+  await work.run(["init", "--yes", "--no-hooks", "--store", work.store]);
+  const { code, stdout } = await work.run(["drill"]);
+  expect([code, stdout]).toEqual([0, expect.stringMatching(/ in [^,]+, not checked by git, .*all as captured\n {4}the point itself was partial/)]);
+  expect(readEvidence(stateOf(work).drills)).toMatchObject([{ isProven: true, points: [{ fsck: false }] }]);
+});
+
 test("a command in settings that git tracks is not run", async () => {
   using work = await workspace();
   const marker = join(work.path, "ran");

@@ -1,5 +1,5 @@
 /** What the machine remembers after a point was published. Pure. */
-import type { Problem } from "../core/contents.ts";
+import { lacksObjects } from "../core/contents.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { Captured } from "./capture.ts";
 import { type KnownPoint, type KnownRef, knownVersion } from "./known.ts";
@@ -52,7 +52,7 @@ export function rememberPoint(facts: RememberFacts): KnownPoint {
     facts: captured.facts,
     worktrees: observation.worktrees,
     problems: captured.problems,
-    isDamaged: (!isFull && known?.isDamaged === true) || captured.problems.some(isDamage),
+    isDamaged: (!isFull && known?.isDamaged === true) || captured.problems.some(lacksObjects),
     counts: captured.counts,
   };
 }
@@ -71,10 +71,6 @@ function refsAfter({ observation, refPlan }: Captured, known: KnownPoint | undef
       return [name, { oid, step, ...(symref === undefined ? {} : { symref }) }];
     }),
   );
-}
-
-function isDamage({ code }: Problem): boolean {
-  return code === "missing_objects" || code === "corrupt_objects";
 }
 
 /** Deletions that a later incremental on an older base must repeat. */

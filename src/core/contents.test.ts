@@ -52,6 +52,12 @@ describe("foldContents", () => {
     const problem: ContentsRecord = { t: "problem", code: "vanished", path: "x", message: "m" };
     const state = foldContents([[head(ids[0], null), problem, { t: "left", path: "b", reason: "r" }], [head(ids[1], ids[0])]]);
     expect([state.worktrees, state.left, state.problems]).toEqual([[], [], []]);
+    expect(state.lacksObjects).toBe(false);
+  });
+
+  test("lacks objects where any point of the chain did", () => {
+    const problem: ContentsRecord = { t: "problem", code: "missing_objects", path: ".git/objects", message: "m" };
+    expect(foldContents([[head(ids[0], null), problem], [head(ids[1], ids[0])]])).toMatchObject({ problems: [], lacksObjects: true });
   });
 
   test.each([

@@ -69,6 +69,11 @@ export interface Problem {
   readonly message: string;
 }
 
+/** Objects of the repository were missing or damaged: git finds no end of its history in what the point holds. */
+export function lacksObjects({ code }: Problem): boolean {
+  return code === "missing_objects" || code === "corrupt_objects";
+}
+
 /** Why a point was made, in its maker's words. */
 export interface NoteEntry {
   readonly text: string | null;
@@ -110,6 +115,8 @@ export interface Contents {
   /** Of the newest point of the chain only. */
   readonly left: readonly LeftEntry[];
   readonly problems: readonly Problem[];
+  /** The point lacked objects when it was made, or one that it builds on did, and does not say so again. */
+  readonly lacksObjects: boolean;
 }
 
 export function writeRecord(record: ContentsRecord): string {
@@ -139,6 +146,7 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
   let worktrees: WorktreeEntry[] = [];
   let left: LeftEntry[] = [];
   let problems: Problem[] = [];
+  let lacks = false;
   let note: NoteEntry | undefined;
   let header: ContentsHeader | undefined;
   for (const records of chain) {
@@ -177,6 +185,7 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
           break;
         case "problem":
           problems.push(withoutTag(record));
+          lacks ||= lacksObjects(record);
           break;
         default:
           record satisfies never;
@@ -184,7 +193,7 @@ export function foldContents(chain: readonly (readonly ContentsRecord[])[]): Con
     }
   }
   if (header === undefined) throw new BackupError("chain_broken", "a chain without a point");
-  return { header, note, worktrees, refs, files, left, problems };
+  return { header, note, worktrees, refs, files, left, problems, lacksObjects: lacks };
 }
 
 function withoutTag<Tagged extends { readonly t: string }>({ t: _, ...entry }: Tagged): Omit<Tagged, "t"> {

@@ -56,7 +56,9 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
     const { files, bytes, refs, differences } = result.comparison;
     const findings = differences.map(({ path, what }) => `${printablePath(path)} ${what}`);
     onStep?.("checking with git");
-    if (isWhole(point, points)) findings.push(...(await checkRepository(result.gitDir, signal)));
+    // What lacked objects when it was made lacks them now: git would only say again what the point says itself.
+    const fsck = !result.lacksObjects;
+    if (fsck) findings.push(...(await checkRepository(result.gitDir, signal)));
     onStep?.("checking databases");
     const databases = await checkDatabases(result, findings);
     // What tells that today's work is usable may rightly fail on that of last year.
@@ -72,6 +74,7 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
       files,
       refs,
       bytes,
+      fsck,
       databases,
       check,
       findings: findings.slice(0, mostFindings),
@@ -81,7 +84,7 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
   } catch (error) {
     // Without the key nothing was tried, so nothing was shown.
     if (signal?.aborted === true || isAboutKey(error)) throw error;
-    const empty = { files: 0, refs: 0, bytes: 0, databases: 0, check: null, problems: 0 };
+    const empty = { files: 0, refs: 0, bytes: 0, fsck: false, databases: 0, check: null, problems: 0 };
     return { ...common, ...empty, signature, restoreMs: performance.now() - startedAt, findings: [describeError(error)] };
   } finally {
     for (const folder of [target, `${target}.worktrees`]) rmSync(folder, { recursive: true, force: true });
@@ -100,11 +103,6 @@ const mostFindings = 50;
 
 function isAboutKey(error: unknown): boolean {
   return error instanceof BackupError && (error.code === "key_missing" || error.code === "key_wrong");
-}
-
-/** A point that lacked objects when it was made lacks them now: git would only say again what the point says itself. */
-function isWhole(point: Manifest, points: Catalogue): boolean {
-  return chainOf(point, points).every(({ consistent }) => consistent);
 }
 
 async function checkDatabases({ target, worktrees }: RestoreResult, findings: string[]): Promise<number> {

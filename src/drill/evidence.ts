@@ -18,6 +18,8 @@ const drilledSchema = z.object({
   files: z.int().nonnegative(),
   refs: z.int().nonnegative(),
   bytes: z.int().nonnegative(),
+  /** Whether git checked the repository: not where the point lacked objects when it was made. */
+  fsck: z.boolean().default(true),
   /** SQLite databases that were checked. */
   databases: z.int().nonnegative(),
   /** The user's own command; null: none was given. */

@@ -51,6 +51,7 @@ export interface RestoreResult {
   readonly withheld: readonly string[];
   /** What the point itself could not hold. */
   readonly problems: Contents["problems"];
+  readonly lacksObjects: Contents["lacksObjects"];
 }
 
 /** Throws a BackupError, also for what the file system refuses: names, links and sizes come from the store. */
@@ -93,11 +94,12 @@ async function restoreInto(asked: RestoreRequest): Promise<RestoreResult> {
     if (listTree(target).next().done === true && result.withheld.length === 0)
       throw new BackupError("no_match", `nothing in point ${plan.point.id} matches ${plan.paths.join(", ")}`);
   }
-  return { target, gitDir: layout.gitDir, worktrees: [...layout.worktrees.values()], problems: contents.problems, ...result };
+  const { problems, lacksObjects } = contents;
+  return { target, gitDir: layout.gitDir, worktrees: [...layout.worktrees.values()], problems, lacksObjects, ...result };
 }
 
 type Request = RestoreRequest & { readonly git: RestoreGit };
-type Outcome = Omit<RestoreResult, "target" | "gitDir" | "worktrees" | "problems">;
+type Outcome = Omit<RestoreResult, "target" | "gitDir" | "worktrees" | "problems" | "lacksObjects">;
 
 async function restoreWhole(request: Request, contents: Contents, layout: TargetLayout): Promise<Outcome> {
   const { plan, store, git, onProgress } = request;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { parseBundleHeader } from "../archive/bundle-header.ts";
-import { type ContentsRecord, foldContents, partialClone } from "../core/contents.ts";
+import { type ContentsRecord, foldContents } from "../core/contents.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { findArtifact, type Manifest } from "../core/manifest.ts";
 import { git, gitText } from "../git/run.ts";
@@ -177,9 +177,9 @@ async function walk(
     if (base === undefined || chain.includes(base)) return []; // told already
     chain.unshift(base);
   }
-  const { refs, worktrees, files, problems } = foldContents(chain.map(({ id }) => records.get(id) ?? []));
+  const { refs, worktrees, files, lacksObjects } = foldContents(chain.map(({ id }) => records.get(id) ?? []));
   // A repository that never had all objects has no end to walk to; what it lacked is said in the point.
-  if (files.has("git/shallow") || problems.some(({ message, code }) => message === partialClone || code.endsWith("_objects"))) return [];
+  if (files.has("git/shallow") || lacksObjects) return [];
   const tips = new Set([...[...refs.values()].map(({ oid }) => oid), ...worktrees.flatMap(({ oid }) => (oid === null ? [] : [oid]))]);
   if (tips.size === 0) return [];
   try {

@@ -1,6 +1,6 @@
 /** Every kind of damage to every kind of file is found, named with the points that it hits, and mended from a copy. */
 import { createHash, generateKeyPairSync } from "node:crypto";
-import { linkSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -371,6 +371,25 @@ describe("what is inside", () => {
       const artifacts = (manifest["artifacts"] as Manifest["artifacts"]).filter(({ name }) => !name.endsWith("tar.zst"));
       store.writeManifest(full, { ...manifest, artifacts });
       expect(await found()).toEqual([expect.stringMatching(/^damage: .*\.contents\.zst names \d+ stored files, and the point has no tarball$/)]);
+    } finally {
+      own[Symbol.dispose]();
+      made[Symbol.dispose]();
+    }
+  });
+
+  test("a history whose objects were missing already is no damage, nor in the points that build on it", async () => {
+    const made = gitRepo({ "a.txt": "one\n" });
+    const blob = made.git("rev-parse", "HEAD:a.txt");
+    made.write("a.txt", "two\n");
+    made.commit();
+    rmSync(join(made.path, ".git/objects", blob.slice(0, 2), blob.slice(2)));
+    const own = await protect(made.path);
+    try {
+      await own.point();
+      made.commit("an incremental that misses nothing itself");
+      expect((await own.point()).problems).toEqual([]);
+      const { result } = await verify(request(own.store, [], { level: "content" }));
+      expect(result.findings.filter(({ weight }) => weight === "damage")).toEqual([]);
     } finally {
       own[Symbol.dispose]();
       made[Symbol.dispose]();

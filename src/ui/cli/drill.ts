@@ -37,11 +37,12 @@ function print({ store, isOffsite, isProven, points, recoveryMs, pointAgeMs, err
 }
 
 function printPoint(
-  { id, role, restoreMs, files, refs, bytes: size, databases, check, findings, problems, signature }: Drilled,
+  { id, role, restoreMs, files, refs, bytes: size, fsck, databases, check, findings, problems, signature }: Drilled,
   output: Output,
 ): void {
   const checked = [
     `${count(files, "file")} (${bytes(size)}) and ${count(refs, "ref")} in ${span(restoreMs)}`,
+    ...(fsck ? [] : ["not checked by git"]),
     ...(databases === 0 ? [] : [count(databases, "database")]),
     ...(signature === null ? [] : [describeSigner(signature)]),
     ...(check === null ? [] : [`your check in ${span(check.ms)}`]),

@@ -1,0 +1,16 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { tempDir } from "../../test/support/repo.ts";
+import { readEvidence } from "./evidence.ts";
+
+test("evidence of an older version, which did not tell whether git had checked, is read", () => {
+  using dir = tempDir();
+  const file = join(dir.path, "drills.ndjson");
+  const at = "2026-11-21T12:00:00.000Z";
+  const point = { id: "20261121T110000Z-000001", role: "latest", createdAt: at, restoreMs: 1, files: 1, refs: 1, bytes: 1, databases: 0 };
+  const points = [{ ...point, check: null, findings: [], problems: 0 }];
+  const evidence = { at, store: "local", isOffsite: false, isProven: true, points, recoveryMs: 1, pointAgeMs: 1, error: null };
+  writeFileSync(file, `${JSON.stringify(evidence)}\n`);
+  expect(readEvidence(file)).toMatchObject([{ isProven: true, points: [{ fsck: true }] }]);
+});

@@ -1,6 +1,7 @@
 /** Restores points of one store into a scratch folder and proves each: every file compared, git's own check, databases, the user's command. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { checkDatabase } from "../archive/sqlite.ts";
 import type { Catalogue } from "../core/catalogue.ts";
 import { chainOf } from "../core/catalogue.ts";
 import { BackupError, describeError } from "../core/errors.ts";
@@ -14,7 +15,7 @@ import { listTree } from "../restore/tree.ts";
 import type { Store } from "../stores/store.ts";
 import { type CheckOutcome, runCheck } from "./check.ts";
 import { choosePoints } from "./choose.ts";
-import { checkDatabase, isDatabase } from "./databases.ts";
+import { isDatabase } from "./databases.ts";
 import type { Drilled } from "./evidence.ts";
 
 export interface DrillRequest {

@@ -1,11 +1,8 @@
 /** SQLite databases among the members of a tarball, found by their first bytes, and asked whether they are sound. */
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { checkDatabase, databaseMagic as magic } from "../archive/sqlite.ts";
 import type { TarMember } from "../archive/tar-read.ts";
-import { describeError } from "../core/errors.ts";
-
-/** The header string of a database file. (https://www.sqlite.org/fileformat.html) */
-const magic = Buffer.from("SQLite format 3\0", "latin1");
 
 interface Spooled {
   readonly path: string;
@@ -60,28 +57,12 @@ export class DatabaseSpool {
     this.#sink = undefined;
   }
 
-  /** Those that are not sound, with SQLite's own first words. */
+  /** Those that are not sound, with SQLite's own words. */
   async check(): Promise<{ readonly path: string; readonly message: string }[]> {
-    if (this.#databases.size === 0) return [];
-    const { DatabaseSync } = await import("node:sqlite");
     const unsound: { path: string; message: string }[] = [];
     for (const { path, file } of this.#databases.values()) {
-      try {
-        const database = new DatabaseSync(file);
-        try {
-          // Whatever a hostile one brings along is not to be run.
-          database.exec("PRAGMA trusted_schema = OFF");
-          const words = database
-            .prepare("PRAGMA integrity_check(1)")
-            .all()
-            .map((row) => String(Object.values(row)[0]));
-          if (words.join() !== "ok") unsound.push({ path, message: words.join(" ") });
-        } finally {
-          database.close();
-        }
-      } catch (error) {
-        unsound.push({ path, message: describeError(error) });
-      }
+      const findings = await checkDatabase(file);
+      if (findings.length > 0) unsound.push({ path, message: findings.join("; ") });
     }
     return unsound;
   }

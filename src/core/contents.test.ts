@@ -90,6 +90,10 @@ describe("foldContents", () => {
 });
 
 describe("parseContents", () => {
+  test("refuses a text of more lines than a list can have at its first line", () => {
+    expect(() => parseContents("\n".repeat(150_000_000), "c.zst")).toThrow("c.zst line 1 is not a record of a contents file");
+  });
+
   const first = writeRecord(head(ids[0], null));
 
   test("property: gives back what was written, any name", () => {

@@ -125,18 +125,27 @@ export function writeRecord(record: ContentsRecord): string {
 
 /** Parses one artifact's text. Throws `damaged` (or `format_newer`) with the line where it goes wrong. */
 export function parseContents(text: string, name: string): ContentsRecord[] {
-  const lines = text.split("\n");
-  if (lines.at(-1) === "") lines.pop();
-  const records = lines.map((line, index) => {
-    const record = asRecord(parseJson(line));
-    if (record === undefined) throw new BackupError("damaged", `${name} line ${index + 1} is not a record of a contents file`);
-    return record;
-  });
-  const first = records[0];
+  const records = [...parseRecords(text, name)];
+  checkFirst(records[0], name);
+  return records;
+}
+
+/** Line by line: of a text that is none, however many lines it has, no more is looked at than the first. Throws `damaged`. */
+export function* parseRecords(text: string, name: string): Generator<ContentsRecord> {
+  for (let at = 0, number = 1; at < text.length; number += 1) {
+    const end = text.indexOf("\n", at);
+    const record = asRecord(parseJson(text.slice(at, end === -1 ? text.length : end)));
+    if (record === undefined) throw new BackupError("damaged", `${name} line ${number} is not a record of a contents file`);
+    yield record;
+    at = end === -1 ? text.length : end + 1;
+  }
+}
+
+/** Throws `damaged` (or `format_newer`) where the first record is not that of a point. */
+export function checkFirst(first: ContentsRecord | undefined, name: string): void {
   if (first?.t !== "point") throw new BackupError("damaged", `${name} does not begin with its point`);
   if (first.v > contentsVersion)
     throw new BackupError("format_newer", `${name} has version ${first.v}, this holdfast reads up to ${contentsVersion}`);
-  return records;
 }
 
 /** The state after a chain of contents, base first. Throws `chain_broken` when a link does not fit. */

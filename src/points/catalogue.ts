@@ -112,17 +112,23 @@ export async function readContents(store: Store, chain: readonly Manifest[], opt
   return foldContents(records);
 }
 
-/** What a string of ours can hold; a million files take half of it. */
-const contentsLimit = 500_000_000;
-
 /** What one point's own contents say: changes to its base; its worktrees, whole. */
 export async function readRecords(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<ContentsRecord[]> {
-  const artifact = findArtifact(manifest, "contents.zst");
-  if (artifact === undefined) throw new BackupError("damaged", `point ${manifest.id} has no contents`);
-  if (artifact.plainSize > contentsLimit) throw new BackupError("damaged", `${artifact.name} says that it unpacks to ${artifact.plainSize} bytes`);
+  const artifact = contentsOf(manifest);
   const pieces: Buffer[] = [];
   for await (const piece of await openArtifact(store, manifest, artifact, options)) pieces.push(piece);
   return parseContents(Buffer.concat(pieces).toString("utf8"), artifact.name);
+}
+
+/** What a string of ours can hold; a million files take half of it. */
+const contentsLimit = 500_000_000;
+
+/** Throws `damaged` where there are none, or more than can be. */
+export function contentsOf(manifest: Manifest): Artifact {
+  const artifact = findArtifact(manifest, "contents.zst");
+  if (artifact === undefined) throw new BackupError("damaged", `point ${manifest.id} has no contents`);
+  if (artifact.plainSize > contentsLimit) throw new BackupError("damaged", `${artifact.name} says that it unpacks to ${artifact.plainSize} bytes`);
+  return artifact;
 }
 
 /** The note of a point; reads no more than the beginning of its contents, where it stands. */

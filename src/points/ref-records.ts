@@ -1,11 +1,10 @@
 /** What points say about refs, without reading what they say about files. */
 import type { RefEntry, WorktreeEntry } from "../core/contents.ts";
-import { type ContentsRecord, parseContents } from "../core/contents.ts";
+import { type ContentsRecord, checkFirst, parseRecords } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
-import { parseJson } from "../core/json.ts";
-import { findArtifact, type Manifest } from "../core/manifest.ts";
+import type { Manifest } from "../core/manifest.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
-import { openArtifact } from "./catalogue.ts";
+import { contentsOf, openArtifact } from "./catalogue.ts";
 
 /** The state of refs and worktrees that a chain, base first, gives. */
 export interface RefState {
@@ -32,23 +31,27 @@ export async function readRefState(store: Store, chain: readonly Manifest[], opt
  * directory. They stand first, so that little is read. Throws `damaged` where that part cannot be understood.
  */
 export async function readRefRecords(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<ContentsRecord[]> {
-  const artifact = findArtifact(manifest, "contents.zst");
-  if (artifact === undefined) throw new BackupError("damaged", `point ${manifest.id} has no contents`);
-  const lines: string[] = [];
+  const artifact = contentsOf(manifest);
+  const records: ContentsRecord[] = [];
   let rest = Buffer.alloc(0);
   for await (const piece of await openArtifact(store, manifest, artifact, options)) {
     const bytes = Buffer.concat([rest, piece]);
-    const end = bytes.lastIndexOf("\n");
-    rest = bytes.subarray(end + 1);
-    for (const line of bytes.toString("utf8", 0, Math.max(end, 0)).split("\n")) {
-      if (isBeyond(line)) return parseContents(lines.join("\n"), artifact.name);
-      if (line !== "") lines.push(line);
+    const end = bytes.lastIndexOf("\n") + 1;
+    rest = bytes.subarray(end);
+    if (rest.length > lineLimit) throw new BackupError("damaged", `${artifact.name} has a line without an end`);
+    for (const record of parseRecords(bytes.toString("utf8", 0, end), artifact.name)) {
+      if (records.length === 0) checkFirst(record, artifact.name);
+      if (isBeyond(record)) return records;
+      records.push(record);
     }
   }
-  return parseContents(lines.join("\n"), artifact.name);
+  checkFirst(records[0], artifact.name);
+  return records;
 }
 
-function isBeyond(line: string): boolean {
-  const record = parseJson(line) as { readonly t?: unknown; readonly path?: unknown } | undefined;
-  return record?.t === "left" || record?.t === "problem" || (record?.t === "file" && !String(record.path).startsWith("git/"));
+/** Far more than any record has. */
+const lineLimit = 1 << 20;
+
+function isBeyond(record: ContentsRecord): boolean {
+  return record.t === "left" || record.t === "problem" || (record.t === "file" && !record.path.startsWith("git/"));
 }

@@ -1,11 +1,11 @@
 /** Reads what is inside an artifact to its end: bytes that are as they were written may still be no tar, no records, no database. */
 import { createHash, type Hash } from "node:crypto";
 import { TarReader } from "../archive/tar-read.ts";
-import { type ContentsRecord, type FileEntry, parseContents } from "../core/contents.ts";
-import { BackupError, describeError, systemCode } from "../core/errors.ts";
+import type { ContentsRecord, FileEntry } from "../core/contents.ts";
+import { BackupError, describeError, errorKinds, systemCode } from "../core/errors.ts";
 import { findArtifact, type Manifest, parseArtifactName } from "../core/manifest.ts";
 import { printablePath } from "../core/paths.ts";
-import { openArtifact } from "../points/catalogue.ts";
+import { openArtifact, readRecords as readContentsRecords } from "../points/catalogue.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { DatabaseSpool } from "./database.ts";
 import { type Fault, fault } from "./finding.ts";
@@ -55,20 +55,16 @@ function ofScratch(error: unknown): unknown {
   return code === undefined ? error : new BackupError("io_failed", `the store cannot be looked into: ${describeError(error)}`, { cause: error });
 }
 
-const damageExit = new BackupError("damaged", "").exitCode;
+const damageExit = errorKinds.damaged.exit;
 /** Of every error that says: there is no key, or not the right one. */
-export const keyExit = new BackupError("key_missing", "").exitCode;
+export const keyExit = errorKinds.key_missing.exit;
 
-/** What the point's own contents say. Throws `damaged`. */
+/** What the point's own contents say, if they say that they are its own. Throws `damaged`. */
 export async function readRecords(store: Store, manifest: Manifest, options: CallOptions = {}): Promise<ContentsRecord[]> {
-  const artifact = findArtifact(manifest, "contents.zst");
-  if (artifact === undefined) throw new BackupError("damaged", `point ${manifest.id} has no contents`);
-  const pieces: Buffer[] = [];
-  for await (const chunk of await openArtifact(store, manifest, artifact, options)) pieces.push(chunk);
-  const records = parseContents(Buffer.concat(pieces).toString("utf8"), artifact.name);
+  const records = await readContentsRecords(store, manifest, options);
   const [header] = records;
   if (header?.t === "point" && (header.id !== manifest.id || header.base !== manifest.base))
-    throw new BackupError("damaged", `${artifact.name} is of point ${header.id}, on ${header.base ?? "nothing"}`);
+    throw new BackupError("damaged", `the contents of point ${manifest.id} are of point ${header.id}, on ${header.base ?? "nothing"}`);
   return records;
 }
 

@@ -3,6 +3,7 @@ import { createHash, generateKeyPairSync } from "node:crypto";
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { zstdCompressSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { faultyStore } from "../../test/support/faulty-store.ts";
 import { forger, type Member, readTar, writeTar } from "../../test/support/hostile-store.ts";
@@ -375,6 +376,34 @@ describe("what is inside", () => {
       own[Symbol.dispose]();
       made[Symbol.dispose]();
     }
+  });
+
+  test.each([
+    ["that no string holds", 150, "unpacks to"],
+    ["of one line without an end", 16, "is not a record"],
+  ])("contents %s are damage of their point, and the rest is looked into", async (_, times, words) => {
+    const { store, files } = copyOf("bomb");
+    const manifest = points[3] as Manifest;
+    const contents = findArtifact(manifest, "contents.zst") as Manifest["artifacts"][number];
+    // Few bytes where they are stored: one frame of zeros, again and again.
+    const zeros = Buffer.alloc(4 << 20);
+    const stored = Buffer.concat(Array.from({ length: times }, () => zstdCompressSync(zeros)));
+    const plain = createHash("sha256");
+    for (let at = 0; at < times; at += 1) plain.update(zeros);
+    const facts = {
+      size: stored.length,
+      sha256: createHash("sha256").update(stored).digest("hex"),
+      plainSize: zeros.length * times,
+      plainSha256: plain.digest("hex"),
+    };
+    const artifacts = manifest.artifacts.map((artifact) => (artifact === contents ? { ...artifact, ...facts } : artifact));
+    files.set(manifestKey(manifest.id), Buffer.from(writeManifest({ ...manifest, artifacts, signature: null })));
+    files.set(keyOf(manifest, contents), stored);
+    const { result } = await verify(request(store, [], { level: "content" }));
+    expect(result.artifacts).toMatchObject({ read: whole.size - 4, left: 0 });
+    expect(result.findings.filter(({ weight }) => weight === "damage")).toMatchObject([
+      { kind: "content", point: manifest.id, key: keyOf(manifest, contents), message: expect.stringContaining(words) },
+    ]);
   });
 
   test("a history whose objects were missing already is no damage, nor in the points that build on it", async () => {

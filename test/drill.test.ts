@@ -181,6 +181,16 @@ test("what a killed drill leaves is removed by the next one, and by the next poi
   }
 });
 
+test("leftovers that cannot be removed keep no point from being made, and are told", async () => {
+  using work = await workspace();
+  const { swept, drillScratch, log } = stateOf(work);
+  writeFileSync(drillScratch, `/${"x".repeat(300)}/holdfast-drill-123456\n`); // a name that no file system takes
+  rmSync(swept, { force: true });
+  await work.backup();
+  expect(readFileSync(log, "utf8")).toMatch(/"leftovers_kept".*ENAMETOOLONG/);
+  expect(existsSync(swept)).toBe(true);
+});
+
 test("one that is interrupted ends its check, keeps no evidence, and cleans up", async () => {
   using dir = tempDir();
   using work = await workspace();

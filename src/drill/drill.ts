@@ -1,5 +1,4 @@
 /** Restores points of one store into a scratch folder and proves each: every file compared, git's own check, databases, the user's command. */
-import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { checkDatabase } from "../archive/sqlite.ts";
 import type { Catalogue } from "../core/catalogue.ts";
@@ -12,6 +11,7 @@ import type { PointSignature } from "../keys/signers.ts";
 import { planMoment } from "../restore/plan.ts";
 import { type RestoreResult, restore } from "../restore/restore.ts";
 import { listTree } from "../restore/tree.ts";
+import { discardTree } from "../state/remove-tree.ts";
 import type { Store } from "../stores/store.ts";
 import { type CheckOutcome, runCheck } from "./check.ts";
 import { choosePoints } from "./choose.ts";
@@ -88,7 +88,7 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
     const empty = { files: 0, refs: 0, bytes: 0, fsck: false, databases: 0, check: null, problems: 0 };
     return { ...common, ...empty, signature, restoreMs: performance.now() - startedAt, findings: [describeError(error)] };
   } finally {
-    for (const folder of [target, `${target}.worktrees`]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [target, `${target}.worktrees`]) discardTree(folder);
   }
 }
 

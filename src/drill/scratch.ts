@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { removeTree } from "../state/remove-tree.ts";
 
 const prefix = "holdfast-drill-";
 
@@ -18,7 +19,7 @@ export function makeScratch(note: string): string {
 export function sweepScratch(note: string): void {
   const place = noted(note);
   // What else stands in the note is not ours to remove.
-  if (place !== undefined && basename(place).startsWith(prefix)) rmSync(place, { recursive: true, force: true });
+  if (place !== undefined && basename(place).startsWith(prefix)) removeTree(place);
   rmSync(note, { force: true });
 }
 

@@ -1,5 +1,5 @@
 /** Looks for what is wrong with a repository's protection and mends what can be mended without asking. */
-import { accessSync, chmodSync, constants, existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type App, now, recoveryTexts } from "../app.ts";
 import { primaryStore } from "../app-stores.ts";
@@ -16,6 +16,7 @@ import { writeMetadata } from "../points/metadata.ts";
 import { writeRecoveryFiles } from "../points/recovery-files.ts";
 import { writeConfigFile } from "../setup/config-file.ts";
 import { findLockOwner } from "../state/lock.ts";
+import { removeTree } from "../state/remove-tree.ts";
 import { keyNotices } from "../status/assess.ts";
 import { installHere } from "./protect.ts";
 import { signingKeyFile } from "./signers.ts";
@@ -153,7 +154,7 @@ async function checkLeftovers(app: App, mend: boolean): Promise<Check[]> {
   const leftovers = names.filter(
     (name) => name.startsWith("restoring-") && now().getTime() - statSync(join(app.state.root, name)).mtimeMs > 24 * 60 * 60_000,
   );
-  if (mend) for (const name of leftovers) rmSync(join(app.state.root, name), { recursive: true, force: true });
+  if (mend) for (const name of leftovers) removeTree(join(app.state.root, name));
   return leftovers.map((name) => ({
     name: "leftovers",
     status: mend ? "mended" : "wrong",

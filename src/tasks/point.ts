@@ -1,5 +1,5 @@
 /** The use cases as the faces call them, with everything wired. This one: points of the living repository. */
-import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type App, dataFolder, now, randomSuffix, version } from "../app.ts";
@@ -14,6 +14,7 @@ import { clearOrphans } from "../points/leftovers.ts";
 import { writeMetadata } from "../points/metadata.ts";
 import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
 import { acquireLock, findLockOwner, sweepLock } from "../state/lock.ts";
+import { removeTree } from "../state/remove-tree.ts";
 import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
 import { addRewrites } from "../state/rewrites.ts";
 import type { FolderStore } from "../stores/folder.ts";
@@ -166,19 +167,33 @@ function lockWaitMs(app: App): number {
 /** What killed runs left in the primary: looked for once an hour, since it lists the whole store. */
 async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<void> {
   if (!isDue(app.state.swept, at, 60 * 60_000)) return;
-  await store.clearLeftovers(at);
+  const sweeps: readonly (() => unknown)[] = [
+    () => store.clearLeftovers(at),
+    () => clearOrphansOf(app, store, at),
+    () => [app.state.lock, app.state.workerLock, app.state.drillLock].forEach((lock) => void sweepLock(lock)),
+    () => sweepDrill(app),
+    () => removeTree(join(app.state.root, "packing")),
+    () => clearPlain(app.state.root),
+  ];
+  for (const sweep of sweeps) {
+    try {
+      await sweep();
+    } catch (error) {
+      // What lies around does no harm, a point that is not made does: it is tried again in an hour.
+      app.log.write("leftovers_kept", { message: describeError(error) });
+    }
+  }
+  writeFileSync(app.state.swept, "");
+}
+
+async function clearOrphansOf(app: App, store: FolderStore, at: Date): Promise<void> {
   const cleared = await clearOrphans(store, at);
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
-  for (const lock of [app.state.lock, app.state.workerLock, app.state.drillLock]) sweepLock(lock);
-  if (findLockOwner(app.state.drillLock) === undefined) await sweepDrill(app);
-  rmSync(join(app.state.root, "packing"), { recursive: true, force: true });
-  clearPlain(app.state.root);
-  writeFileSync(app.state.swept, "");
 }
 
 /** What a killed drill restored: gigabytes in the temporary folder, perhaps. */
 async function sweepDrill(app: App): Promise<void> {
-  if (!existsSync(app.state.drillScratch)) return;
+  if (!existsSync(app.state.drillScratch) || findLockOwner(app.state.drillLock) !== undefined) return;
   const { sweepScratch } = await import("../drill/scratch.ts");
   sweepScratch(app.state.drillScratch);
 }

@@ -1,6 +1,6 @@
 /** Restores: found, planned and carried out. */
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import type { App } from "../app.ts";
@@ -21,6 +21,7 @@ import type { RestorePlan } from "../restore/plan.ts";
 import { type Resolved, resolve } from "../restore/resolve.ts";
 import { resolvePoint } from "../restore/resolve-point.ts";
 import { type RestoreResult, restore } from "../restore/restore.ts";
+import { discardTree } from "../state/remove-tree.ts";
 import type { Store } from "../stores/store.ts";
 import { readPoints, throwIfDamaged } from "./points.ts";
 import { type ChainSignature, judgeChain, meetNew, type NamedSigner, readTrust } from "./signers.ts";
@@ -127,7 +128,7 @@ export async function proveRestore(name: string, found: FoundRestore, options: R
   try {
     return await restoreTo(found, target, options);
   } finally {
-    for (const folder of [target, `${target}.worktrees`]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [target, `${target}.worktrees`]) discardTree(folder);
   }
 }
 
@@ -150,7 +151,7 @@ export async function prepareInPlace(app: App, found: FoundRestore, signal: Abor
   }
   const staging = makeStaging(app.state.root, randomBytes(4).toString("hex"));
   const dispose = async (): Promise<void> => {
-    rmSync(dirname(staging), { recursive: true, force: true });
+    discardTree(dirname(staging));
   };
   try {
     const result = await restoreTo(found, staging, { signal });

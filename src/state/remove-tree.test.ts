@@ -1,0 +1,48 @@
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { tempDir } from "../../test/support/repo.ts";
+import { removeTree } from "./remove-tree.ts";
+
+/** To root no mode forbids anything: there it is done as another user, whom `folder` belongs to from then on. */
+function asUser(folder: string, action: () => void): void {
+  if (process.geteuid?.() !== 0) return action();
+  for (const above of [dirname(tmpdir()), tmpdir()]) chmodSync(above, 0o711);
+  chownSync(folder, 65534, 65534);
+  process.seteuid?.(65534);
+  try {
+    action();
+  } finally {
+    process.seteuid?.(0);
+  }
+}
+
+test.skipIf(process.platform === "win32")("read-only and closed folders go; what a symlink leads to stays as it is", () => {
+  using dir = tempDir();
+  asUser(dir.path, () => {
+    const beside = join(dir.path, "beside");
+    const tree = join(dir.path, "tree");
+    for (const folder of [beside, join(tree, "read-only/inside"), join(tree, "closed")]) {
+      mkdirSync(folder, { recursive: true });
+      writeFileSync(join(folder, "file"), "x");
+    }
+    const odd = process.platform === "linux" ? [Buffer.concat([Buffer.from(`${tree}/`), Buffer.of(0xe9)])] : [];
+    for (const folder of odd) {
+      mkdirSync(folder);
+      writeFileSync(Buffer.concat([folder, Buffer.from("/file")]), "x");
+    }
+    symlinkSync(beside, join(tree, "read-only/link"));
+    for (const folder of [beside, join(tree, "read-only/inside"), join(tree, "read-only"), ...odd]) chmodSync(folder, 0o555);
+    chmodSync(join(tree, "closed"), 0);
+    removeTree(tree);
+    expect(existsSync(tree)).toBe(false);
+    symlinkSync(beside, tree);
+    removeTree(tree);
+    removeTree(join(dir.path, "nothing/here"));
+    expect(readdirSync(dir.path)).toEqual(["beside"]);
+    expect(statSync(beside).mode & 0o777).toBe(0o555);
+    expect(readFileSync(join(beside, "file"), "utf8")).toBe("x");
+    chmodSync(beside, 0o755);
+  });
+});

@@ -6,6 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
 import { readEvidence } from "../src/drill/evidence.ts";
 import { stateLayout } from "../src/state/layout.ts";
+import { thisProcess } from "../src/state/owner.ts";
 import { programs } from "./support/cli.ts";
 import { tempDir } from "./support/repo.ts";
 import { until } from "./support/until.ts";
@@ -183,8 +184,13 @@ test("what a killed drill leaves is removed by the next one, and by the next poi
 
 test("leftovers that cannot be removed keep no point from being made, and are told", async () => {
   using work = await workspace();
-  const { swept, drillScratch, log } = stateOf(work);
-  writeFileSync(drillScratch, `/${"x".repeat(300)}/holdfast-drill-123456\n`); // a name that no file system takes
+  const { swept, scratch, log } = stateOf(work);
+  const note = { ...thisProcess(), bootId: "an earlier one", token: "0123456789abcdef", purpose: "drill", startedAt: "2026-11-21T12:00:00Z" };
+  mkdirSync(scratch);
+  writeFileSync(
+    join(scratch, "holdfast-drill-0123456789abcdef.json"),
+    JSON.stringify({ ...note, folder: `/${"x".repeat(300)}` }), // a name that no file system takes
+  );
   rmSync(swept, { force: true });
   await work.backup();
   expect(readFileSync(log, "utf8")).toMatch(/"leftovers_kept".*ENAMETOOLONG/);

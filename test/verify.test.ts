@@ -1,8 +1,10 @@
 /** `holdfast verify` as a user meets it: what it says, what it ends with, what it mends. */
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { findArtifact, manifestKey } from "../src/core/manifest.ts";
+import { startRun } from "./support/killable.ts";
 import { repositoryState } from "./support/repository-state.ts";
 import { type Workspace, workspace } from "./support/workspace.ts";
 
@@ -143,6 +145,24 @@ describe("verify", () => {
     expect((await work.run(["verify", "--read-data", "--max-duration", "600"])).code).toBe(0);
     expect(readFileSync(join(work.repo.path, ".git/holdfast/verified.ndjson"), "utf8")).toContain('"store":"local"');
     expect((await work.run(["verify", "--max-duration", "soon"])).code).toBe(2);
+  });
+
+  test("what a killed one decrypted or unpacked is removed by the next one, and by the next point", async () => {
+    using work = await workspace();
+    await work.backup();
+    const temporary = join(work.path, "tmp");
+    mkdirSync(temporary);
+    const env = { TMPDIR: temporary };
+    for (const next of [["verify"], ["backup"]]) {
+      const run = startRun(["verify", "--decode"], work.repo.path, env);
+      while (readdirSync(temporary).length === 0) await delay(2);
+      run.kill();
+      expect(await run.ended).toMatchObject({ signal: "SIGKILL" });
+      expect(readdirSync(temporary)).toEqual([expect.stringMatching(/^holdfast-verify-/)]);
+      rmSync(join(work.repo.path, ".git/holdfast/swept"), { force: true });
+      expect((await work.run(next)).code).toBe(0); // also where its own temporary folder is another
+      expect(readdirSync(temporary)).toEqual([]);
+    }
   });
 
   test("an unreachable copy is no help and no hindrance", async () => {

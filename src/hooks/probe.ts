@@ -2,12 +2,12 @@
  * Proves that the hooks fire: a throwaway commit, by the user's own git, in a new repository that has this one's
  * hook, trigger and hook manager, and the PATH of a desktop program. Code of the user's does not run.
  */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { git, gitWithHooks } from "../git/run.ts";
 import { stateDirOf, stateLayout } from "../state/layout.ts";
+import { makeScratch } from "../state/scratch.ts";
 import { block } from "./block.ts";
 import type { HooksStatus } from "./status.ts";
 
@@ -24,35 +24,32 @@ export function answerProbe(stateDir: string): boolean {
 
 /** `status` must have a trigger. */
 export async function probeHooks({ place, trigger }: HooksStatus, timeoutMs = 15_000): Promise<ProbeResult> {
-  const root = mkdtempSync(join(tmpdir(), "holdfast-probe-"));
-  try {
-    await git(["init", "-q", "--template=", root]);
-    const state = stateLayout(stateDirOf(join(root, ".git")));
-    mkdirSync(state.root);
-    writeFileSync(state.hook, readFileSync(trigger.path));
-    writeFileSync(state.probe, "");
-    if (place.manager === "husky") {
-      cpSync(place.gitFolder, join(root, ".husky/_"), { recursive: true });
-      writeFileSync(join(root, ".husky/post-commit"), `${block}\n`);
-      await git(["config", "core.hooksPath", ".husky/_"], { cwd: root });
-    } else {
-      const hook = join(root, ".git/hooks/post-commit");
-      mkdirSync(dirname(hook));
-      writeFileSync(hook, `#!/bin/sh\n${block}\n`, { mode: 0o755 });
-    }
-    await gitWithHooks(["-c", "user.name=Holdfast", "-c", "user.email=probe@localhost", "commit", "-q", "--allow-empty", "-m", "probe"], {
-      cwd: root,
-      env: process.platform === "win32" ? {} : { PATH: desktopPath },
-    });
-    if (!existsSync(state.dirty)) return "silent";
-    for (let waitedMs = 0; waitedMs < timeoutMs; waitedMs += pollMs) {
-      if (existsSync(state.probeAnswer)) return "fired";
-      await delay(pollMs);
-    }
-    return "no_worker";
-  } finally {
-    rmSync(root, { recursive: true, force: true, maxRetries: 3 });
+  using scratch = makeScratch("probe");
+  const root = scratch.path;
+  await git(["init", "-q", "--template=", root]);
+  const state = stateLayout(stateDirOf(join(root, ".git")));
+  mkdirSync(state.root);
+  writeFileSync(state.hook, readFileSync(trigger.path));
+  writeFileSync(state.probe, "");
+  if (place.manager === "husky") {
+    cpSync(place.gitFolder, join(root, ".husky/_"), { recursive: true });
+    writeFileSync(join(root, ".husky/post-commit"), `${block}\n`);
+    await git(["config", "core.hooksPath", ".husky/_"], { cwd: root });
+  } else {
+    const hook = join(root, ".git/hooks/post-commit");
+    mkdirSync(dirname(hook));
+    writeFileSync(hook, `#!/bin/sh\n${block}\n`, { mode: 0o755 });
   }
+  await gitWithHooks(["-c", "user.name=Holdfast", "-c", "user.email=probe@localhost", "commit", "-q", "--allow-empty", "-m", "probe"], {
+    cwd: root,
+    env: process.platform === "win32" ? {} : { PATH: desktopPath },
+  });
+  if (!existsSync(state.dirty)) return "silent";
+  for (let waitedMs = 0; waitedMs < timeoutMs; waitedMs += pollMs) {
+    if (existsSync(state.probeAnswer)) return "fired";
+    await delay(pollMs);
+  }
+  return "no_worker";
 }
 
 /** What a program started from a desktop has: no nvm, no volta, no shell profile. */

@@ -3,8 +3,7 @@
  * What points hold is looked up by what their contents say about refs; only packs with tips that the repository no longer
  * has are opened, in a temporary repository that borrows the user's objects. Writes nothing into the user's.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Catalogue, chainOf } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
@@ -14,6 +13,7 @@ import type { Manifest } from "../core/manifest.ts";
 import { listCommits, listReached, peelToCommits, readCommits, readReflogNames } from "../git/commits.ts";
 import { findObjects } from "../git/refs.ts";
 import type { Repository } from "../git/repository.ts";
+import { makeScratch, type ScratchFolder } from "../state/scratch.ts";
 import type { Store } from "../stores/store.ts";
 import { fetchObjects } from "./objects.ts";
 import { readSightings, type Sighting } from "./sightings.ts";
@@ -63,7 +63,7 @@ export async function findLost(request: LostRequest): Promise<LostResult> {
     listCommits(commonDir),
     listReached(commonDir),
   ]);
-  await using borrowed = new Borrowed(request, sightings, here);
+  using borrowed = new Borrowed(request, sightings, here);
   const { gitDir, all } = await borrowed.open();
   const lost = await readCommits(
     gitDir,
@@ -99,13 +99,13 @@ async function peelSightings(gitDir: string, sightings: ReadonlyMap<string, Sigh
 }
 
 /** A temporary repository with the packs of points that have what the user's repository lacks. */
-class Borrowed implements AsyncDisposable {
+class Borrowed implements Disposable {
   readonly unread: { id: PointId; message: string }[] = [];
   readonly #request: LostRequest;
   readonly #sightings: ReadonlyMap<string, Sighting>;
   readonly #here: ReadonlySet<string>;
   readonly #fetched = new Set<Manifest>();
-  #folder: string | undefined;
+  #scratch: ScratchFolder | undefined;
 
   constructor(request: LostRequest, sightings: ReadonlyMap<string, Sighting>, here: ReadonlySet<string>) {
     this.#request = request;
@@ -120,8 +120,8 @@ class Borrowed implements AsyncDisposable {
     const present = await findObjects(commonDir, unsure);
     const missing = unsure.filter((oid) => !present.has(oid));
     if (missing.length === 0) return { gitDir: commonDir, all: this.#here };
-    this.#folder = await mkdtemp(join(tmpdir(), "holdfast-lost-"));
-    const gitDir = join(this.#folder, "lost.git");
+    this.#scratch = makeScratch("lost");
+    const gitDir = join(this.#scratch.path, "lost.git");
     await gitProgram.initRepository(gitDir, true, objectFormat);
     await writeFile(join(gitDir, "objects/info/alternates"), `${join(commonDir, "objects")}\n`);
     const points = this.#pointsOf(missing);
@@ -173,8 +173,8 @@ class Borrowed implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#folder !== undefined) await rm(this.#folder, { recursive: true, force: true });
+  [Symbol.dispose](): void {
+    this.#scratch?.[Symbol.dispose]();
   }
 }
 

@@ -1,11 +1,10 @@
 /** From what a person says (a commit, a branch, a date, a point) to a restore plan. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Catalogue, chainOf, findPoint, nearestPoint, pointAt } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
 import { readContents, readRecords } from "../points/catalogue.ts";
+import { makeScratch } from "../state/scratch.ts";
 import type { Store } from "../stores/store.ts";
 import type { FoundCommit, RestoreGit } from "./git-port.ts";
 import { limitsWithoutGit, noLimits } from "./limits.ts";
@@ -79,7 +78,7 @@ function momentOf(point: Manifest, { catalogue, paths, filesFrom }: ResolveReque
 
 async function resolveCommit(request: Request, what: string, asOf: Manifest): Promise<Resolved> {
   const { catalogue, commonDir, paths, at, git } = request;
-  await using scratch = await Scratch.create(request);
+  using scratch = new Scratch(request);
   const living = commonDir === undefined || at !== undefined ? undefined : await git.findCommit(commonDir, what);
   const known = await scratch.find(living?.oid ?? what, asOf, living === undefined);
   if (known === undefined) {
@@ -146,17 +145,12 @@ async function pointAtHead({ store, catalogue, signal }: ResolveRequest, oid: st
 const headSearch = 3;
 
 /** Temporary repositories with the objects of a point, to find names and commits in. */
-class Scratch {
+class Scratch implements Disposable {
   readonly #request: Request;
-  readonly #folder: string;
+  readonly #folder = makeScratch("resolve");
 
-  static async create(request: Request): Promise<Scratch> {
-    return new Scratch(request, await mkdtemp(join(tmpdir(), "holdfast-resolve-")));
-  }
-
-  private constructor(request: Request, folder: string) {
+  constructor(request: Request) {
     this.#request = request;
-    this.#folder = folder;
   }
 
   /** Looks into `asOf`, then back through the newest point of every earlier full; an object id then in every other point. */
@@ -185,7 +179,7 @@ class Scratch {
    */
   async #findBeside(what: string, newest: Manifest, upTo: Catalogue): Promise<(FoundCommit & { point: Manifest; gitDir: string }) | undefined> {
     const { store, catalogue, git, signal } = this.#request;
-    const gitDir = join(this.#folder, newest.id);
+    const gitDir = join(this.#folder.path, newest.id);
     const known = new Set(chainOf(newest, catalogue));
     const others = upTo.filter((manifest) => manifest.full === newest.full && !known.has(manifest));
     const packs = new Map<Manifest, string>();
@@ -205,7 +199,7 @@ class Scratch {
     const options = signal === undefined ? {} : { signal };
     const chain = chainOf(point, catalogue);
     const contents = await readContents(store, chain, options);
-    const gitDir = join(this.#folder, point.id);
+    const gitDir = join(this.#folder.path, point.id);
     const { objectFormat } = contents.header;
     const { history } = git.isProgram ? noLimits : limitsWithoutGit({ result: "commit", objects: chain }, objectFormat, process.availableMemory());
     if (history !== undefined)
@@ -220,8 +214,8 @@ class Scratch {
     return gitDir;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.#folder, { recursive: true, force: true });
+  [Symbol.dispose](): void {
+    this.#folder[Symbol.dispose]();
   }
 }
 

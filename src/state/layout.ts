@@ -51,8 +51,8 @@ export interface StateLayout {
   readonly drills: string;
   /** Held by the one drill that is under way. */
   readonly drillLock: string;
-  /** Where that one restores to: whatever stands there without it is left over. */
-  readonly drillScratch: string;
+  /** A note for each scratch folder that is in use, or left over. */
+  readonly scratch: string;
   /** Whose signatures count, as `ssh-keygen -Y verify -f` reads it. */
   readonly signers: string;
   /** Stores whose signers were taken on first use: one address a line. */
@@ -97,7 +97,7 @@ export function stateLayout(stateDir: string): StateLayout {
     copies: at("copies"),
     drills: at("drills.ndjson"),
     drillLock: at("drill.lock"),
-    drillScratch: at("drill"),
+    scratch: at("scratch"),
     signers: at("allowed_signers"),
     metStores: at("met-stores"),
     verified: at("verified.ndjson"),

@@ -10,7 +10,8 @@ export function removeTree(path: string): void {
     for (const entry of readdirSync(encodePath(folder), { withFileTypes: true, encoding: "buffer" }))
       if (entry.isDirectory()) waiting.push(`${folder}/${decodePath(entry.name)}`);
   }
-  rmSync(encodePath(path), { recursive: true, force: true });
+  // A process that has just been ended may still write a last file.
+  rmSync(encodePath(path), { recursive: true, force: true, maxRetries: 3 });
 }
 
 /** As far as it goes: where a good result stands, what is left of the way to it does not spoil it. A later sweep finds it. */

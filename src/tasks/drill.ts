@@ -9,6 +9,7 @@ import { readCatalogue } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { followingTrash } from "../points/trash.ts";
 import { acquireLock } from "../state/lock.ts";
+import { makeScratch } from "../state/scratch.ts";
 import type { Store } from "../stores/store.ts";
 import { judgeChain, meetStore, type NamedSigner, readTrust } from "./signers.ts";
 
@@ -29,13 +30,13 @@ export interface DrillWish {
  */
 export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence> {
   const { signal } = wish;
-  const [{ drill, refuseEmpty }, { makeScratch, sweepScratch }] = await Promise.all([import("../drill/drill.ts"), import("../drill/scratch.ts")]);
+  const { drill, refuseEmpty } = await import("../drill/drill.ts");
   const check = wish.check ?? (await checkOfSettings(app));
   await using _lock = await acquireLock(app.state.drillLock, { purpose: "a drill", signal });
   const at = now();
   const { store, facts } = await chosenStore(app, wish.store);
   const common = { at: at.toISOString(), store: facts.name, isOffsite: facts.isOffsite };
-  const scratch = makeScratch(app.state.drillScratch);
+  using scratch = makeScratch("drill", app.state.scratch);
   const startedAt = performance.now();
   try {
     await readIdentity(store, { signal });
@@ -49,7 +50,7 @@ export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence
       // A point that is pruned meanwhile is no failure.
       store: followingTrash(store),
       points,
-      scratch,
+      scratch: scratch.path,
       judge: (chain) => judgeChain(chain, judge),
       random: random(),
       check,
@@ -70,8 +71,6 @@ export async function drillNow(app: App, wish: DrillWish): Promise<DrillEvidence
     // Without the key nothing was tried: that is no evidence.
     if (signal.aborted || (error instanceof BackupError && (error.code === "key_missing" || error.code === "key_wrong"))) throw error;
     return keep(app, { ...common, isProven: false, points: [], recoveryMs: null, pointAgeMs: null, error: describeError(error) });
-  } finally {
-    sweepScratch(app.state.drillScratch);
   }
 }
 

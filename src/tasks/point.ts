@@ -1,5 +1,5 @@
 /** The use cases as the faces call them, with everything wired. This one: points of the living repository. */
-import { existsSync, statSync, writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type App, dataFolder, now, randomSuffix, version } from "../app.ts";
@@ -13,10 +13,11 @@ import { hideName, readIdentity, withoutName } from "../points/identity.ts";
 import { clearOrphans } from "../points/leftovers.ts";
 import { writeMetadata } from "../points/metadata.ts";
 import { configFolder, rememberConfig, settings } from "../setup/config-file.ts";
-import { acquireLock, findLockOwner, sweepLock } from "../state/lock.ts";
+import { acquireLock, sweepLock } from "../state/lock.ts";
 import { removeTree } from "../state/remove-tree.ts";
 import { refuseForeignStore, rememberRepositoryId } from "../state/repository-id.ts";
 import { addRewrites } from "../state/rewrites.ts";
+import { sweepScratch } from "../state/scratch.ts";
 import type { FolderStore } from "../stores/folder.ts";
 
 export interface PointOptions {
@@ -171,7 +172,7 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
     () => store.clearLeftovers(at),
     () => clearOrphansOf(app, store, at),
     () => [app.state.lock, app.state.workerLock, app.state.drillLock].forEach((lock) => void sweepLock(lock)),
-    () => sweepDrill(app),
+    () => sweepAllScratch(app),
     () => removeTree(join(app.state.root, "packing")),
     () => clearPlain(app.state.root),
   ];
@@ -191,11 +192,9 @@ async function clearOrphansOf(app: App, store: FolderStore, at: Date): Promise<v
   if (cleared.length > 0) app.log.write("leftovers_cleared", { keys: cleared });
 }
 
-/** What a killed drill restored: gigabytes in the temporary folder, perhaps. */
-async function sweepDrill(app: App): Promise<void> {
-  if (!existsSync(app.state.drillScratch) || findLockOwner(app.state.drillLock) !== undefined) return;
-  const { sweepScratch } = await import("../drill/scratch.ts");
-  sweepScratch(app.state.drillScratch);
+/** What killed drills and verifications restored or decrypted: gigabytes in the temporary folder, perhaps. */
+function sweepAllScratch(app: App): void {
+  for (const kept of [...sweepScratch(app.state.scratch), ...sweepScratch()]) app.log.write("leftovers_kept", { ...kept });
 }
 
 /** True when the file was last written longer ago than this; a clock set back makes it due too. */

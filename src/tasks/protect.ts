@@ -101,7 +101,7 @@ export async function protect(app: App, wish: ProtectWish, options: { signal: Ab
 async function prove(app: App, { id }: Manifest, options: { signal: AbortSignal }): Promise<Pick<ProtectResult, "proof" | "unproven">> {
   try {
     const found = await findRestore(app, { what: id, at: undefined, filesFrom: undefined, paths: [], from: undefined }, options.signal);
-    return { proof: await proveRestore(app.name, found, options) };
+    return { proof: await proveRestore(found, options) };
   } catch (error) {
     if (!(error instanceof BackupError) || !["key_missing", "key_wrong", "age_missing"].includes(error.code)) throw error;
     return { proof: undefined, unproven: error };

@@ -1,7 +1,4 @@
 /** Brings a repository back on a machine that has nothing, and tells what it takes to go on being protected. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import type { App } from "../app.ts";
 import { openBareStore, primaryStore } from "../app-stores.ts";
 import { BackupError } from "../core/errors.ts";
@@ -11,6 +8,7 @@ import { resolvePoint } from "../restore/resolve-point.ts";
 import type { RestoreResult } from "../restore/restore.ts";
 import { stateDirOf, stateLayout } from "../state/layout.ts";
 import { rememberRepositoryId } from "../state/repository-id.ts";
+import { makeScratch } from "../state/scratch.ts";
 import type { Store } from "../stores/store.ts";
 import { type FoundRestore, judgePlan, type RestoreOptions, restoreTo } from "./restore.ts";
 import { readTrust } from "./signers.ts";
@@ -32,8 +30,9 @@ export interface FoundRecovery extends AsyncDisposable {
 
 /** Throws `store_missing`, `no_points`, `unknown_point`, and `git_missing` for a store that only git reads. */
 export async function findRecovery({ url, what, at, git, environment }: RecoverWish, signal: AbortSignal): Promise<FoundRecovery> {
-  const scratch = mkdtempSync(join(tmpdir(), "holdfast-recover-"));
-  const dispose = async (): Promise<void> => rmSync(scratch, { recursive: true, force: true });
+  const folder = makeScratch("recover");
+  const scratch = folder.path;
+  const dispose = async (): Promise<void> => folder[Symbol.dispose]();
   try {
     const store = await openThere(url, scratch, environment);
     const identity = await readIdentity(store);

@@ -22,6 +22,7 @@ import { type Resolved, resolve } from "../restore/resolve.ts";
 import { resolvePoint } from "../restore/resolve-point.ts";
 import { type RestoreResult, restore } from "../restore/restore.ts";
 import { discardTree } from "../state/remove-tree.ts";
+import { makeScratch } from "../state/scratch.ts";
 import type { Store } from "../stores/store.ts";
 import { readPoints, throwIfDamaged } from "./points.ts";
 import { type ChainSignature, judgeChain, meetNew, type NamedSigner, readTrust } from "./signers.ts";
@@ -123,13 +124,9 @@ export async function restoreTo(found: FoundRestore, target: string, options: Re
 }
 
 /** Restores into a temporary folder, compares, and removes it. */
-export async function proveRestore(name: string, found: FoundRestore, options: RestoreOptions): Promise<RestoreResult> {
-  const target = temporaryTarget(name, found.plan.point);
-  try {
-    return await restoreTo(found, target, options);
-  } finally {
-    for (const folder of [target, `${target}.worktrees`]) discardTree(folder);
-  }
+export async function proveRestore(found: FoundRestore, options: RestoreOptions): Promise<RestoreResult> {
+  using scratch = makeScratch("prove");
+  return await restoreTo(found, join(scratch.path, found.plan.point.id), options);
 }
 
 export interface InPlaceRestore extends AsyncDisposable {

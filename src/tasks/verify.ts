@@ -1,6 +1,4 @@
 /** Verifies a store of the repository, and mends it from the others. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type App, now, random } from "../app.ts";
 import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
@@ -17,6 +15,7 @@ import { readIdentity } from "../points/identity.ts";
 import { type PrunedPoint, readPruned } from "../points/pruned.ts";
 import { copyLock, readCopyState } from "../replicate/copy-state.ts";
 import { acquireLock } from "../state/lock.ts";
+import { makeScratch } from "../state/scratch.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, type Finding, fault } from "../verify/finding.ts";
 import { noteVerification } from "../verify/last.ts";
@@ -88,7 +87,8 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   const store = wish.store === undefined || wish.store === primary.name ? primary : await findStore(app, wish.store);
   const { repository } = await readIdentity(store, options);
   const others = await otherStores(app, store, primary);
-  const scratch = mkdtempSync(join(tmpdir(), "holdfast-verify-"));
+  using folder = makeScratch("verify", app.state.scratch);
+  const scratch = folder.path;
   const record = new VerifiedRecord(app.state.verified, store.name);
   try {
     const newSigners = await meetNew(app, store);
@@ -133,7 +133,6 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     return { outcome: { ...outcome, repair: repaired === undefined ? undefined : { ...repaired, fullPoint: null } }, needsFull };
   } finally {
     record.flush();
-    rmSync(scratch, { recursive: true, force: true });
   }
 }
 

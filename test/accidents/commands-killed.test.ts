@@ -4,6 +4,7 @@
  * them and every point restores. HOLDFAST_KILLS sets how many kills there are with those of backups-killed.test.ts.
  */
 import { appendFileSync, existsSync, lutimesSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type ExpectStatic, test } from "vitest";
 import { parseConfig } from "../../src/core/config.ts";
@@ -489,8 +490,8 @@ class Scene implements Disposable {
     for (const path of [this.store.url, this.folder("disk")]) this.expect(temporary(path), path).toEqual([]);
     const known = new Set(Object.values(stateLayout("")).map((path) => path.replace(/^\//, "")));
     this.expect(readdirSync(this.state.root).filter((name) => !known.has(name) && name !== "mirror.git" && name !== "backup.yaml")).toEqual([]);
-    for (const lock of [this.state.lock, this.state.workerLock, this.state.drillLock, this.state.drillScratch])
-      this.expect(existsSync(lock), lock).toBe(false);
+    for (const lock of [this.state.lock, this.state.workerLock, this.state.drillLock]) this.expect(existsSync(lock), lock).toBe(false);
+    this.expect([...readdirSync(this.state.scratch), ...readdirSync(tmpdir()).filter((name) => name.startsWith("holdfast-"))]).toEqual([]);
     this.expect(readdirSync(this.repo.path).sort()).toEqual([".git", "backup.yaml", "notes", "src"]);
     this.expect(readdirSync(join(this.repo.path, ".git/hooks")).filter((name) => /tmp|holdfast-/.test(name))).toEqual([]);
     this.expect(readdirSync(join(this.repo.path, ".git/objects/pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);

@@ -59,7 +59,7 @@ export async function restore(context: CommandContext, options: RestoreOptions, 
   const onLimits = (limits: Limits): void => sayLimits(limits, output);
   const startedAt = performance.now();
   if (options.verifyOnly === true) {
-    const result = await proveRestore(app.name, found, { onLimits, onProgress, signal });
+    const result = await proveRestore(found, { onLimits, onProgress, signal });
     return report(result, found, { output, startedAt, where: "a temporary folder (removed again)" });
   }
   const target = options.to === undefined ? temporaryTarget(app.name, found.plan.point) : isAbsolute(options.to) ? options.to : join(cwd, options.to);

@@ -68,6 +68,36 @@ describe("verify", () => {
     expect((await work.run(["verify", "--store", "copy", "--decode"])).code).toBe(0);
   });
 
+  test("damage that was found stands in status, whatever later runs read, until it is mended or well again", async () => {
+    using work = await workspace();
+    await withCopy(work);
+    const id = await work.backup();
+    await work.run(["sync"]);
+    const bundle = await artifactOf(work, id, "bundle");
+    const status = async (): Promise<unknown[]> => {
+      const { code, stdout } = await work.run(["status", "--json"]);
+      const { verifications, findings } = JSON.parse(stdout) as { verifications: { damaged: number }[]; findings: { what: string }[] };
+      return [code, verifications.map(({ damaged }) => damaged), findings.filter(({ what }) => what.startsWith("the last verify")).length];
+    };
+    flip(bundle);
+    expect((await work.run(["verify", "--read-data"])).code).toBe(13);
+    const [risk] = await status();
+    // None of these reads it.
+    for (const args of [[], ["--read-data", "--max-duration", "0"]]) {
+      expect((await work.run(["verify", ...args])).code).not.toBe(13);
+      expect(await status()).toEqual([risk, [1], 1]);
+    }
+    expect((await work.json(["verify", "--repair"])).repair).toMatchObject({ mended: [{ point: id, by: "copy" }] });
+    expect((await status()).slice(1)).toEqual([[0], 0]);
+    flip(bundle);
+    expect((await work.run(["verify", "--read-data"])).code).toBe(13);
+    flip(bundle);
+    await work.run(["verify"]);
+    expect((await status()).slice(1)).toEqual([[1], 1]);
+    await work.run(["verify", "--read-data"]);
+    expect((await status()).slice(1)).toEqual([[0], 0]);
+  });
+
   test("where no copy has it a new full point is made at once, of all that is still here", async () => {
     using work = await workspace();
     work.repo.write("untracked.txt", "still here\n");

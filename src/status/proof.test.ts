@@ -27,9 +27,12 @@ describe("a finding", () => {
   });
 
   test("is damage that the last verification left", () => {
-    const verified = { at: now, store: "my disk", level: "bytes", points: 3, read: 9, left: 0, damaged: 2 } as const;
+    const verified = { at: now, store: "my disk", level: "bytes", points: 3, read: 9, left: 0, damaged: 2, needsDecode: false } as const;
     const found = [{ what: "the last verify of my disk found damage in 2 places", hint: "holdfast verify --store 'my disk' --repair" }];
     expect(proofFindings({ drills: [], verifications: [verified] })).toEqual(found);
+    expect(proofFindings({ drills: [], verifications: [{ ...verified, needsDecode: true }] })).toMatchObject([
+      { hint: "holdfast verify --store 'my disk' --decode --repair" },
+    ]);
     expect(proofFindings({ drills: [], verifications: [{ ...verified, damaged: 0 }] })).toEqual([]);
   });
 });

@@ -21,6 +21,8 @@ export interface VerifyFacts {
   readonly read: number;
   readonly left: number;
   readonly damaged: number;
+  /** Damage that only a look inside finds again. */
+  readonly needsDecode: boolean;
 }
 
 export interface ProofFacts {
@@ -42,9 +44,9 @@ export function proofFindings({ drills, verifications }: ProofFacts): Remark[] {
       })),
     ...verifications
       .filter(({ damaged }) => damaged > 0)
-      .map(({ store, damaged }) => ({
+      .map(({ store, damaged, needsDecode }) => ({
         what: `the last verify of ${store} found ${damaged === 1 ? "damage" : `damage in ${damaged} places`}`,
-        hint: `holdfast verify --store ${shellWord(store)} --repair`,
+        hint: `holdfast verify --store ${shellWord(store)}${needsDecode ? " --decode" : ""} --repair`,
       })),
   ];
 }

@@ -19,7 +19,8 @@ import { makeScratch } from "../state/scratch.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, type Finding, fault } from "../verify/finding.ts";
 import { noteVerification } from "../verify/last.ts";
-import { VerifiedRecord } from "../verify/record.ts";
+import { pieceOf } from "../verify/read.ts";
+import { type Damage, VerifiedRecord } from "../verify/record.ts";
 import { isMended, type RepairRequest, type RepairResult, repair } from "../verify/repair.ts";
 import { parseShare } from "../verify/share.ts";
 import { readStoredManifest, type Survey } from "../verify/survey.ts";
@@ -101,6 +102,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       level: wish.level,
       share,
       isOver,
+      rereads: wish.repairs,
       record,
       remembered: await rememberedOf(app, store, { primary, repository }, options),
       removed,
@@ -118,11 +120,14 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
       isMended: repaired !== undefined && isMended(one, repaired, survey),
     }));
     const still = findings.filter((one) => one.weight === "damage" && !one.isMended);
+    const known = knownDamage(record, survey, repaired);
     if (wish.point === undefined) record.finish(new Set(survey.sizes.keys()));
     // One point that is well says nothing of the others; one that is not says enough.
     if (wish.point === undefined || still.length > 0) {
       const { points, artifacts } = result;
-      const seen = { points, read: artifacts.read, left: artifacts.left, damaged: still.length };
+      const unread = known.filter(({ point, key }) => !still.some((one) => (one.key === null ? one.point === point : one.key === key)));
+      const needsDecode = known.some(({ damage }) => damage === "inside");
+      const seen = { points, read: artifacts.read, left: artifacts.left, damaged: still.length + unread.length, needsDecode };
       noteVerification(app.state.verifications, { store: store.name, at: startedAt.toISOString(), level: wish.level, ...seen });
     }
     const mended = repaired?.mended.length ?? 0;
@@ -134,6 +139,27 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
   } finally {
     record.flush();
   }
+}
+
+interface KnownDamage {
+  readonly point: PointId;
+  readonly key: string;
+  readonly damage: Damage;
+}
+
+/** Damage that this run or an earlier one has found, of files that are still in the store and were not mended. */
+function knownDamage(record: VerifiedRecord, survey: Survey, repaired: RepairResult | undefined): KnownDamage[] {
+  const known: KnownDamage[] = [];
+  for (const { manifest } of survey.points.values())
+    for (const artifact of manifest.artifacts) {
+      const { key } = pieceOf(manifest, artifact);
+      const about = { kind: "artifact", point: manifest.id, key } as const;
+      // It was read back when it was mended.
+      if (repaired !== undefined && isMended(about, repaired, survey)) record.add(key, artifact.sha256, now());
+      const damage = record.damageOf(key, artifact.sha256);
+      if (damage !== undefined) known.push({ point: manifest.id, key, damage });
+    }
+  return known;
 }
 
 /** A copy never got what the primary had pruned before: its records count as well. */

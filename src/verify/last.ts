@@ -10,8 +10,10 @@ const verificationSchema = z.object({
   /** Artifacts that were read, and those that time was too short for. */
   read: z.int().nonnegative(),
   left: z.int().nonnegative(),
-  /** Damage that was still there at its end. */
+  /** Damage that was still there at its end, also what only earlier runs had read. */
   damaged: z.int().nonnegative(),
+  /** Some of it shows only to those who look inside. */
+  needsDecode: z.boolean().default(false),
 });
 
 export type Verification = z.infer<typeof verificationSchema>;

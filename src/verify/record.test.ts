@@ -23,7 +23,6 @@ test("the record of a store outlives runs that end and runs that are killed, and
   expect(second.lastOf("a", "1")).toBe(at(2).toISOString());
   expect(second.lastOf("a", "other bytes")).toBeUndefined();
   second.add("b", "3", at(5));
-  second.forget("a");
   second.finish(new Set(["a", "b"]));
   expect(
     readFileSync(file, "utf8")
@@ -31,7 +30,33 @@ test("the record of a store outlives runs that end and runs that are killed, and
       .split("\n")
       .map((line) => JSON.parse(line) as unknown),
   ).toEqual([
+    { store: "local", key: "a", sha256: "1", at: at(2).toISOString() },
     { store: "disk", key: "a", sha256: "1", at: at(4).toISOString() },
     { store: "local", key: "b", sha256: "3", at: at(5).toISOString() },
   ]);
+});
+
+test("damage stands until the file is read well, is another one or is gone; damage inside until somebody looks there", () => {
+  using dir = tempDir();
+  const file = join(dir.path, "verified.ndjson");
+  const before = new VerifiedRecord(file, "local");
+  before.add("bytes", "1", at(1));
+  for (const key of ["bytes", "gone", "other"]) before.addDamage(key, "1", at(2), "bytes");
+  before.addDamage("inside", "1", at(2), "inside");
+  before.addDamage("inside", "1", at(3), "bytes");
+  const meanwhile = new VerifiedRecord(file, "local");
+  before.finish(new Set(["bytes", "inside", "other"]));
+  meanwhile.addDamage("later", "1", at(4), "bytes");
+  meanwhile.finish(new Set(["bytes", "inside", "other", "later"]));
+  before.finish(new Set(["bytes", "inside", "other", "later"]));
+
+  const record = new VerifiedRecord(file, "local");
+  const standing = (): (string | undefined)[] => ["bytes", "inside", "gone", "later"].map((key) => record.damageOf(key, "1"));
+  expect(standing()).toEqual(["bytes", "inside", undefined, "bytes"]);
+  expect(record.damageOf("other", "2")).toBeUndefined();
+  expect(record.lastOf("bytes", "1")).toBeUndefined();
+  for (const key of ["bytes", "inside", "later"]) record.add(key, "1", at(5));
+  expect(standing()).toEqual([undefined, "inside", undefined, undefined]);
+  record.add("inside", "1", at(6), true);
+  expect(standing()).toEqual([undefined, undefined, undefined, undefined]);
 });

@@ -1,6 +1,6 @@
 /**
- * What was verified when: one JSON document a line, appended while it is done, so that a run that is ended goes on
- * where it was. A cache: without it everything counts as never verified.
+ * What was verified when, and what was found damaged: one JSON document a line, appended while it is done, so that a run that is
+ * ended goes on where it was. A cache: without it everything counts as never verified.
  */
 import { appendFileSync, mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -14,40 +14,49 @@ export interface Verified {
   readonly sha256: string;
   /** ISO 8601, UTC. */
   readonly at: string;
+  /** Absent where it was well. */
+  readonly damage?: Damage;
 }
+
+/** bytes: other ones than were written. inside: those that were written, and they do not decode. */
+export type Damage = "bytes" | "inside";
 
 export class VerifiedRecord {
   readonly #file: string;
   readonly #store: string;
   /** By key, of this store. */
   readonly #entries = new Map<string, Verified>();
-  readonly #others: readonly Verified[];
-  #lines: number;
   #waiting: Verified[] = [];
 
   constructor(file: string, store: string) {
     this.#file = file;
     this.#store = store;
-    const all = readEntries(file);
-    this.#lines = all.length;
-    this.#others = all.filter((entry) => entry.store !== store);
-    for (const entry of all) if (entry.store === store) this.#entries.set(entry.key, entry);
+    for (const entry of readEntries(file)) if (entry.store === store) this.#entries.set(entry.key, entry);
   }
 
-  /** When the file with this sum was verified last; undefined: never. */
+  /** When the file with this sum was verified last; undefined: never, or it was damaged. */
   lastOf(key: string, sha256: string): string | undefined {
-    const entry = this.#entries.get(key);
-    return entry?.sha256 === sha256 ? entry.at : undefined;
+    const entry = this.#find(key, sha256);
+    return entry?.damage === undefined ? entry?.at : undefined;
   }
 
-  add(key: string, sha256: string, at: Date): void {
-    const entry = { store: this.#store, key, sha256, at: at.toISOString() };
-    this.#entries.set(key, entry);
-    this.#waiting.push(entry);
-    if (this.#waiting.length >= 64) this.flush();
+  /** How the file with this sum was damaged when it was last read; undefined: it was not, or it was never read. */
+  damageOf(key: string, sha256: string): Damage | undefined {
+    return this.#find(key, sha256)?.damage;
   }
 
-  /** What is damaged counts as never verified. */
+  /** It was read and is well. `isDecoded`: inside, too; damage there does not end without. */
+  add(key: string, sha256: string, at: Date, isDecoded = false): void {
+    if (isDecoded || this.damageOf(key, sha256) !== "inside") this.#note({ store: this.#store, key, sha256, at: at.toISOString() });
+  }
+
+  /** Stands until the file is well again, or gone: whatever later runs read. */
+  addDamage(key: string, sha256: string, at: Date, damage: Damage): void {
+    const isInside = this.damageOf(key, sha256) === "inside";
+    this.#note({ store: this.#store, key, sha256, at: at.toISOString(), damage: isInside ? "inside" : damage });
+  }
+
+  /** It was pruned while it was read. */
   forget(key: string): void {
     this.#entries.delete(key);
   }
@@ -58,18 +67,27 @@ export class VerifiedRecord {
     mkdirSync(dirname(this.#file), { recursive: true });
     // The line end comes first as well: a half line of a killed run must not swallow ours.
     appendFileSync(this.#file, `\n${this.#waiting.map((entry) => `${JSON.stringify(entry)}\n`).join("")}`);
-    this.#lines += this.#waiting.length;
     this.#waiting = [];
   }
 
   /** Ends a run: keeps the last line of each key that is still there. Under no lock: the worst of two runs at once is that a line is lost. */
   finish(present: ReadonlySet<string>): void {
     this.flush();
-    for (const key of this.#entries.keys()) if (!present.has(key)) this.#entries.delete(key);
-    const kept = [...latest(this.#others), ...this.#entries.values()];
-    if (this.#lines === kept.length) return;
-    replaceFile(this.#file, kept.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
-    this.#lines = kept.length;
+    // Read anew: another run may have found damage meanwhile.
+    const all = readEntries(this.#file);
+    const kept = [...latest(all)].filter(({ store, key }) => store !== this.#store || present.has(key));
+    if (kept.length < all.length) replaceFile(this.#file, kept.map((entry) => `${JSON.stringify(entry)}\n`).join(""));
+  }
+
+  #find(key: string, sha256: string): Verified | undefined {
+    const entry = this.#entries.get(key);
+    return entry?.sha256 === sha256 ? entry : undefined;
+  }
+
+  #note(entry: Verified): void {
+    this.#entries.set(entry.key, entry);
+    this.#waiting.push(entry);
+    if (this.#waiting.length >= 64) this.flush();
   }
 }
 

@@ -41,7 +41,7 @@ export interface RepairResult {
 }
 
 /** Whether what the finding is about was put back: the file itself, or the manifest that says what should be there. */
-export function isMended(finding: Finding, { mended }: RepairResult, survey: Survey): boolean {
+export function isMended(finding: Pick<Finding, "kind" | "point" | "key">, { mended }: RepairResult, survey: Survey): boolean {
   if (!ofFiles.includes(finding.kind)) return false;
   const keys = [finding.key, manifestKey(wantedPoint(survey, finding))];
   return mended.some(({ key }) => keys.includes(key));

@@ -12,7 +12,7 @@ import { type ProtectedRepository, protect } from "../../test/support/protected.
 import { gitRepo, type TestRepo } from "../../test/support/repo.ts";
 import { KnownState } from "../capture/known.ts";
 import type { PointId } from "../core/ids.ts";
-import { findArtifact, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
+import { type Artifact, findArtifact, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
 import { judgeSignature, type Signer } from "../keys/signers.ts";
 import { fingerprintOf, publicKeyOf, signText } from "../keys/ssh-signature.ts";
 import { copyPoint } from "../points/publish.ts";
@@ -20,7 +20,7 @@ import { MemoryStore } from "../stores/memory.ts";
 import { bytesSource, type Store } from "../stores/store.ts";
 import { VerifiedRecord } from "./record.ts";
 import { isMended, repair } from "./repair.ts";
-import { keyOf } from "./survey.ts";
+import { keyOf, survey } from "./survey.ts";
 import { type VerifyRequest, verify } from "./verify.ts";
 
 const { privateKey } = generateKeyPairSync("ed25519");
@@ -74,6 +74,7 @@ function request(store: Store, others: readonly Store[], more: Partial<VerifyReq
     level: "bytes",
     share: undefined,
     isOver: () => false,
+    rereads: false,
     record: new VerifiedRecord(join(safe.scratch, "verified.ndjson"), store.name),
     remembered: [],
     removed: new Map(),
@@ -423,6 +424,27 @@ describe("what is inside", () => {
       own[Symbol.dispose]();
       made[Symbol.dispose]();
     }
+  });
+
+  test.each<["tar.zst" | "bundle", () => Buffer]>([
+    ["tar.zst", () => flip(whole.get(keyOf(points[3] as Manifest, findArtifact(points[3] as Manifest, "tar.zst") as Artifact)) as Buffer, 0.6)],
+    // A good pack that is not this point's: no file is damaged, and the history is not whole.
+    ["bundle", () => whole.get(keyOf(points[1] as Manifest, findArtifact(points[1] as Manifest, "bundle") as Artifact)) as Buffer],
+  ])("damage inside a %s stands for runs that only read", async (kind, bytes) => {
+    const { store, files } = copyOf("odd");
+    replace(files, 3, kind, bytes());
+    const manifest = (await survey(store)).points.get(points[3]?.id ?? "")?.manifest as Manifest;
+    const artifact = findArtifact(manifest, kind) as Artifact;
+    const file = join(safe.scratch, `inside-${kind}.ndjson`);
+    const damage = async (level: "bytes" | "content" | undefined) => {
+      const record = new VerifiedRecord(file, "odd");
+      const { result } = await verify(request(store, [], { level: level ?? "structure", rereads: level === undefined, record }));
+      record.finish(new Set(files.keys()));
+      return [result.findings.length, result.artifacts.read > 0, record.damageOf(keyOf(manifest, artifact), artifact.sha256)];
+    };
+    expect(await damage("content")).toEqual([1, true, "inside"]);
+    expect(await damage("bytes")).toEqual([0, true, "inside"]);
+    expect(await damage(undefined)).toEqual([0, true, "inside"]);
   });
 
   test("a database that is torn is told, with its name", async () => {

@@ -26,6 +26,8 @@ export interface VerifyRequest {
   readonly share: Share | undefined;
   /** True when no more artifact is to be begun. */
   readonly isOver: () => boolean;
+  /** Reads what earlier runs found damaged in any case: to mend it. */
+  readonly rereads: boolean;
   readonly record: VerifiedRecord;
   readonly remembered: readonly RememberedPoint[];
   /** What was deleted on purpose leaves holes in the history that are none. */
@@ -71,13 +73,13 @@ export async function verify(request: VerifyRequest): Promise<Verification> {
   const scope = request.chooses?.(seen) ?? [...seen.points.values()].map(({ manifest }) => manifest);
   const faults = await checkStructure({ ...request, survey: seen, scope });
   const reading = new Reading(request, scope, faults);
-  if (request.level !== "structure") await reading.run();
+  if (request.level !== "structure" || request.rereads) await reading.run();
   const expected = expectedSums({ points: [...seen.points.values()], remembered });
   const surroundings = new Surroundings({ store, others: request.others, survey: seen, expected, judge, options });
   const findings: Finding[] = [];
-  for (const found of [...faults, ...(await stillThere(reading.faults, store, options))].filter(
-    (one) => request.chooses === undefined || isAbout(one, scope),
-  ))
+  const standing = await stillThere(reading.faults, store, options);
+  for (const { key } of reading.faults.filter((one) => !standing.includes(one))) if (key !== null) request.record.forget(key);
+  for (const found of [...faults, ...standing].filter((one) => request.chooses === undefined || isAbout(one, scope)))
     findings.push(await surroundings.describe(found));
   return { result: { points: scope.length, ...reading.summary(), signatures: countSignatures(scope, judge), findings }, survey: seen, expected };
 }
@@ -152,15 +154,20 @@ class Reading {
   }
 
   #pieces(): Piece[] {
-    const { share } = this.#request;
     const all = this.#scope.flatMap((manifest) => manifest.artifacts.map((artifact) => pieceOf(manifest, artifact)));
-    return all.filter(({ artifact, key }) => !this.#skipped.has(key) && (share === undefined || isInShare(share, artifact.sha256)));
+    return all.filter((piece) => !this.#skipped.has(piece.key) && this.#isAsked(piece));
+  }
+
+  #isAsked({ artifact, key }: Piece): boolean {
+    const { level, share, rereads, record } = this.#request;
+    if (rereads && record.damageOf(key, artifact.sha256) !== undefined) return true;
+    return level !== "structure" && (share === undefined || isInShare(share, artifact.sha256));
   }
 
   #byteJob(piece: Piece): Job {
     const run = async (): Promise<void> => {
       const found = await checkPiece(this.#request.store, piece, this.#options);
-      this.#note(piece, { faults: found === undefined ? [] : [found] });
+      this.#note(piece, { faults: found === undefined ? [] : [found] }, false);
     };
     return { pieces: [piece], run };
   }
@@ -171,7 +178,7 @@ class Reading {
     const alone = pieces.filter(({ artifact }) => !isOfGit(artifact.name));
     const jobs = alone.map((piece) => ({
       pieces: [piece],
-      run: async () => this.#note(piece, await decodePiece(store, piece, scratch, this.#options)),
+      run: async () => this.#note(piece, await decodePiece(store, piece, scratch, this.#options), true),
     }));
     return [...jobs, ...this.#groupJobs(pieces.filter(({ artifact }) => isOfGit(artifact.name)))];
   }
@@ -194,9 +201,11 @@ class Reading {
       const run = async (): Promise<void> => {
         const request = { store, scratch, group: { points: points.toSorted((a, b) => (a.id < b.id ? -1 : 1)) }, ...this.#options };
         const onPiece = (piece: Piece, decoded: Decoded): void => {
-          if (!this.#skipped.has(piece.key)) this.#note(piece, decoded);
+          if (!this.#skipped.has(piece.key)) this.#note(piece, decoded, true);
         };
-        this.faults.push(...(await checkBundles({ ...request, onPiece })));
+        const found = await checkBundles({ ...request, onPiece });
+        this.faults.push(...found);
+        this.#remember(inside, found);
       };
       jobs.push({ pieces: inside.filter(({ key }) => !this.#skipped.has(key)), run });
     }
@@ -213,7 +222,8 @@ class Reading {
     return keyed.sort((a, b) => (a.at === b.at ? (a.id > b.id ? -1 : 1) : a.at < b.at ? -1 : 1)).map(({ job }) => job);
   }
 
-  #note({ key, artifact }: Piece, { faults, undecoded }: Decoded): void {
+  #note(piece: Piece, { faults, undecoded }: Decoded, looksInside: boolean): void {
+    const { key, artifact } = piece;
     const { record, now, onProgress } = this.#request;
     this.faults.push(...faults);
     this.#read += 1;
@@ -222,9 +232,18 @@ class Reading {
       this.#undecoded += 1;
       this.#reason = undecoded;
     }
-    if (faults.some(({ weight }) => weight === "damage")) record.forget(key);
-    else record.add(key, artifact.sha256, now());
+    if (!faults.some(({ weight }) => weight === "damage")) record.add(key, artifact.sha256, now(), looksInside && undecoded === undefined);
+    this.#remember([piece], faults);
     onProgress?.(this.#readBytes, this.#totalBytes);
+  }
+
+  /** Of what is about no single file the first one of its point is remembered. */
+  #remember(pieces: readonly Piece[], faults: readonly Fault[]): void {
+    const { record, now } = this.#request;
+    for (const { point, key: about, kind } of faults.filter(({ weight }) => weight === "damage")) {
+      const piece = pieces.find(({ manifest, key }) => (about === null ? manifest.id === point : key === about));
+      if (piece !== undefined) record.addDamage(piece.key, piece.artifact.sha256, now(), kind === "artifact" ? "bytes" : "inside");
+    }
   }
 }
 

@@ -130,9 +130,11 @@ function reportRepair({ mended, unmended, fullPoint }: NonNullable<VerifyOutcome
 function nextStep({ findings, repair, store }: VerifyOutcome): string {
   if (repair !== undefined) return "What is still damaged can be restored from no store; restore-from-git POINT of an older or newer point.";
   const others = [...new Set(findings.flatMap(({ copies }) => copies))];
+  const decode = findings.some(({ kind, weight }) => kind === "content" && weight === "damage") ? " --decode" : "";
+  const command = `holdfast verify --store ${path(store)}${decode} --repair`;
   return others.length === 0
-    ? `Next: holdfast verify --store ${path(store)} --repair makes a new full point where it must; nothing is deleted.`
-    : `Next: holdfast verify --store ${path(store)} --repair puts it right from ${others.map(path).join(" and ")}; nothing is deleted.`;
+    ? `Next: ${command} makes a new full point where it must; nothing is deleted.`
+    : `Next: ${command} puts it right from ${others.map(path).join(" and ")}; nothing is deleted.`;
 }
 
 function asPercent(text: string, option: string): number {

@@ -10,7 +10,9 @@ function packageRoot(): string {
   while (!existsSync(join(folder, "package.json"))) {
     const parent = dirname(folder);
     if (parent === folder)
-      throw new BackupError("internal", "the package's own files are not where they should be", { hint: "install Holdfast again, as its README says" });
+      throw new BackupError("internal", "the package's own files are not where they should be", {
+        hint: "install Holdfast again, as its README says",
+      });
     folder = parent;
   }
   return folder;

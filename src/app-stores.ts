@@ -1,10 +1,10 @@
 /** The wiring of stores: from what the settings say to the adapter that does it. The only place that chooses one. */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join, resolve as resolvePath } from "node:path";
-import { type App, now, recoveryTexts } from "./app.ts";
+import type { App } from "./app.ts";
+import { absoluteUrl, branchAddress, folderPath, folderStores } from "./app-places.ts";
 import type { StoreConfig } from "./core/config.ts";
 import type { Decryptor } from "./core/encryption.ts";
 import { BackupError } from "./core/errors.ts";
@@ -35,7 +35,7 @@ export function keySettings({ repository, environment, config }: Pick<App, "repo
 /** One for all stores of a repository, so that a passphrase is asked for once. */
 const decryptors = new WeakMap<Repository, Decryptor>();
 
-function readable<Kind extends Store>(app: App, store: Kind): Kind {
+export function readable<Kind extends Store>(app: App, store: Kind): Kind {
   const decryptor = decryptors.get(app.repository) ?? lazyDecryptor(keySettings(app));
   decryptors.set(app.repository, decryptor);
   store.decryptor = decryptor;
@@ -207,61 +207,6 @@ async function openBranch(app: App, { name, url, ref }: StoreConfig, location: B
   });
 }
 
-/** The URL that is pushed to; undefined where the repository does not know the remote. */
-async function branchAddress({ repository }: App, location: BranchLocation): Promise<string | undefined> {
-  if (location.kind === "branch_url") return location.url;
-  const { pushUrls } = await import("./git/porcelain.ts");
-  const urls = await pushUrls(repository.commonDir, location.remote).catch((error: unknown) => {
-    if (error instanceof BackupError && /No such remote/.test(error.message)) return [];
-    throw error;
-  });
-  return urls[0];
-}
-
-/** What a bare machine would be given as the address of a branch store; undefined where the repository does not know the remote. */
-export async function branchUrl(app: App, store: StoreConfig): Promise<string | undefined> {
-  const location = parseStoreUrl(store.url);
-  const address = isBranch(location) ? await branchAddress(app, location) : undefined;
-  return address === undefined ? undefined : absoluteUrl(address, configFolder(app.repository));
-}
-
-/** Whether the store stands at another place than this machine: it survives the machine, and others may read it. */
-export async function isOffsite(app: App, store: StoreConfig): Promise<boolean> {
-  if (store.isOffsite !== undefined) return store.isOffsite;
-  const location = parseStoreUrl(store.url);
-  if (location.kind === "folder") return false;
-  if (location.kind === "s3") return location.endpoint === undefined || !isLoopback(new URL(location.endpoint).hostname);
-  if (location.kind === "rclone") return !/^:local\b/.test(location.path);
-  if (!isBranch(location)) return true;
-  const address = await branchAddress(app, location);
-  // Not known where to: then it may be anywhere.
-  if (address === undefined) return true;
-  const host = hostOf(address);
-  return host !== undefined && !isLoopback(host);
-}
-
-/** The host of a git URL (`https://HOST/…`, `user@HOST:path`); undefined for a path on this machine. */
-function hostOf(address: string): string | undefined {
-  if (/^file:/i.test(address)) return undefined;
-  const [, url, scp] = /^[a-z][a-z0-9+.-]+:\/\/(?:[^/@]*@)?(\[[^\]]*\]|[^/:]*)|^(?:[^/@:]*@)?([^/:]{2,}):/i.exec(address) ?? [];
-  return url ?? scp;
-}
-
-/** A server on this very machine goes where the machine goes. */
-function isLoopback(host: string): boolean {
-  return /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/i.test(host);
-}
-
-/** The path on this machine's disks that the store lies at; undefined where it does not lie on one, or is not known. */
-export async function diskPathOf(app: App, store: StoreConfig): Promise<string | undefined> {
-  const location = parseStoreUrl(store.url);
-  if (location.kind === "folder") return folderPath(app, location.path);
-  if (!isBranch(location)) return undefined;
-  const address = await branchAddress(app, location);
-  if (address === undefined || hostOf(address) !== undefined) return undefined;
-  return absoluteUrl(address.replace(/^file:\/\//i, ""), configFolder(app.repository));
-}
-
 /**
  * Throws `remote_failed` where the host of a branch store does not take a ref of its name. Asks only for refs that are no
  * branches. A host that cannot be reached now is not judged: the first copy tells.
@@ -304,91 +249,4 @@ async function chooseBareStore(url: string, scratch: string): Promise<Store> {
   });
   await store.open();
   return store;
-}
-
-export function folderStores(app: Pick<App, "config" | "repository">): { name: string; path: string }[] {
-  return app.config.stores.flatMap(({ name, url }) => {
-    const location = parseStoreUrl(url);
-    return location.kind === "folder" ? [{ name, path: folderPath(app, location.path) }] : [];
-  });
-}
-
-/** `~` and relative paths, as people write them in backup.yaml: relative to the repository. */
-function folderPath(app: Pick<App, "repository">, path: string): string {
-  const home = path === "~" || path.startsWith("~/") ? join(homedir(), path.slice(1)) : path;
-  return resolvePath(configFolder(app.repository), home);
-}
-
-/** A path in a remote's or a branch's URL means a repository on this disk; git counts it from the worktree's root. */
-function absoluteUrl(url: string, from: string): string {
-  return /^[a-z][a-z0-9+.-]+:|^[^/]+:/i.test(url) ? url : resolvePath(from, url);
-}
-
-/** Makes the folder a store of this repository. A store of it that is there already is taken as it is. Throws `store_foreign`. */
-export async function createPrimary(app: App, folder: string): Promise<FolderStore> {
-  const [
-    { createStoreFolder },
-    { findIdentity, withoutName, writeIdentity },
-    { writeRecoveryFiles },
-    { findRepositoryId, refuseForeignStore, rememberRepositoryId },
-  ] = await Promise.all([
-    import("./stores/folder.ts"),
-    import("./points/identity.ts"),
-    import("./points/recovery-files.ts"),
-    import("./state/repository-id.ts"),
-  ]);
-  await createStoreFolder(folder);
-  const store = readable(app, new FolderStore("local", folder));
-  const known = findRepositoryId(app.state);
-  const present = await findIdentity(store);
-  if (present !== undefined && known === undefined) await refuseUnrelated(app, store, present.name);
-  if (present !== undefined) refuseForeignStore(app.state, present, folder);
-  const identity = present ?? {
-    format: 1,
-    repository: known ?? (await repositoryIdOfOthers(app)) ?? randomUUID(),
-    name: app.name,
-    created: now().toISOString(),
-  };
-  if (present === undefined) await writeIdentity(store, app.config.encryption === null ? identity : withoutName(identity));
-  await writeRecoveryFiles(store, recoveryTexts());
-  rememberRepositoryId(app.state, identity.repository);
-  return store;
-}
-
-/** A clone made anew, or a recovered folder, may go on with its store; a repository that shares no commit with it may not. */
-async function refuseUnrelated(app: App, store: FolderStore, name: string): Promise<void> {
-  if (await isRelated(app, store)) return;
-  throw new BackupError("store_foreign", `the store at ${store.url} holds points of ${name}, which has no commit in common with this repository`, {
-    hint: `choose another folder; to get back what is in it: holdfast recover ${store.url} NEW-FOLDER`,
-  });
-}
-
-/**
- * All stores of a repository carry one id: that of one which is still there, where the machine has forgotten it. So another
- * machine joins a branch; one with points of an unrelated repository says nothing.
- */
-async function repositoryIdOfOthers(app: App): Promise<string | undefined> {
-  const { findIdentity } = await import("./points/identity.ts");
-  for (const config of app.config.stores) {
-    try {
-      const store = await openStore(app, config);
-      const identity = await findIdentity(store);
-      if (identity !== undefined && (store instanceof FolderStore || (await isRelated(app, store)))) return identity.repository;
-    } catch (error) {
-      // Not there, or damaged: another may tell. One that only lacks its key is not passed over.
-      if (!(error instanceof BackupError) || error.code === "key_missing" || error.code === "key_wrong") throw error;
-    }
-  }
-  return undefined;
-}
-
-async function isRelated(app: App, store: Store): Promise<boolean> {
-  const [{ sharesHistory }, { findObjects }] = await Promise.all([import("./points/kinship.ts"), import("./git/refs.ts")]);
-  return sharesHistory(store, async (oids) => (await findObjects(app.repository.commonDir, oids)).size);
-}
-
-/** Makes a folder ready to become a copy. */
-export async function createStoreFolder(app: App, path: string): Promise<void> {
-  const folders = await import("./stores/folder.ts");
-  await folders.createStoreFolder(folderPath(app, path));
 }

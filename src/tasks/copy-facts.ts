@@ -1,6 +1,7 @@
 /** What is known of each copy, for status: from this machine alone, no copy is asked. */
 import type { App } from "../app.ts";
-import { copyConfigs, isOffsite, primaryStore } from "../app-stores.ts";
+import { isOffsite } from "../app-places.ts";
+import { copyConfigs, primaryStore } from "../app-stores.ts";
 import type { StoreConfig } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { pointTime } from "../core/ids.ts";

@@ -1,6 +1,7 @@
 /** A drill: what is in a store is restored for proof, and the proof kept. */
 import { type App, now, random } from "../app.ts";
-import { copyConfigs, findStore, isOffsite, openStore, primaryStore } from "../app-stores.ts";
+import { isOffsite } from "../app-places.ts";
+import { copyConfigs, findStore, openStore, primaryStore } from "../app-stores.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { chooseStore, type DrillStore } from "../drill/choose.ts";
 import { addEvidence, type DrillEvidence, readEvidence } from "../drill/evidence.ts";

@@ -1,6 +1,7 @@
 /** Turns encryption on: a key where there is none, its recipient in backup.yaml, and the name out of the store. */
 import { type App, now } from "../app.ts";
-import { isOffsite, keySettings } from "../app-stores.ts";
+import { isOffsite } from "../app-places.ts";
+import { keySettings } from "../app-stores.ts";
 import type { Config, EncryptionConfig, StoreConfig } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import type { KeyPair } from "../keys/age-library.ts";

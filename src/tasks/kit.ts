@@ -2,7 +2,8 @@
 import { closeSync, fchmodSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type App, now } from "../app.ts";
-import { branchUrl, folderStores, keySettings } from "../app-stores.ts";
+import { branchUrl, folderStores } from "../app-places.ts";
+import { keySettings } from "../app-stores.ts";
 import type { StoreConfig } from "../core/config.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { parseStoreUrl, repositoryUrl } from "../core/store-url.ts";

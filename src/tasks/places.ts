@@ -1,7 +1,8 @@
 /** Where stores stand: on which medium, and whether elsewhere. What 3-2-1 is counted by. */
 import { statSync } from "node:fs";
 import type { App } from "../app.ts";
-import { diskPathOf, isOffsite, primaryStore } from "../app-stores.ts";
+import { diskPathOf, isOffsite } from "../app-places.ts";
+import { primaryStore } from "../app-stores.ts";
 import type { StoreConfig } from "../core/config.ts";
 import { isBranch, parseStoreUrl } from "../core/store-url.ts";
 

@@ -1,6 +1,8 @@
 /** Puts protection in place: settings, store, hooks, the first point, and a restore of it to prove that it works. */
 import { type App, openApp, proposedStore } from "../app.ts";
-import { createPrimary, createStoreFolder, folderStores, refuseHiddenRef } from "../app-stores.ts";
+import { createPrimary, createStoreFolder } from "../app-new-stores.ts";
+import { folderStores } from "../app-places.ts";
+import { refuseHiddenRef } from "../app-stores.ts";
 import { type Config, mirrorOf, type StoreConfig } from "../core/config.ts";
 import type { Problem } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";

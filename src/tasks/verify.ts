@@ -13,8 +13,7 @@ import { Policy } from "../core/policy.ts";
 import { readContents, readNote } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { type PrunedPoint, readPruned } from "../points/pruned.ts";
-import { copyLock, readCopyState } from "../replicate/copy-state.ts";
-import { acquireLock } from "../state/lock.ts";
+import { readCopyState } from "../replicate/copy-state.ts";
 import { makeScratch } from "../state/scratch.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, type Finding, fault } from "../verify/finding.ts";
@@ -29,6 +28,7 @@ import { checkWorktree, type WorktreeCheck } from "../verify/worktree.ts";
 import { makePointNow, storeFoldersOf } from "./point.ts";
 import { throwIfDamaged } from "./points.ts";
 import { meetNew, type NamedSigner, readPrunedTrust, readTrust } from "./signers.ts";
+import { lockStore } from "./store-lock.ts";
 
 export interface VerifyWish {
   /** An id, an unambiguous beginning of one, or `latest`; the whole store when undefined. */
@@ -180,13 +180,14 @@ async function readRemoved(app: App, store: Store, primary: Store, options: Call
   return removed;
 }
 
-/** Nothing is mended beside a point that is being made, copied or deleted; reading needs no lock. */
+/** Nothing is mended beside whatever else writes into the store; reading needs no lock, nor does a capture of its own. */
 async function repairLocked(app: App, request: RepairRequest): Promise<RepairResult> {
   const { signal } = request.options;
-  const options = { purpose: "repairing a store", waitMs: lockWaitMs, ...(signal === undefined ? {} : { signal }) };
-  await using _lock = await acquireLock(app.state.lock, options);
-  const isPrimary = request.store.url === primaryStore(app).url;
-  await using _copyLock = isPrimary ? undefined : await acquireLock(copyLock(app.state.copies, request.store.name), options);
+  await using _lock = await lockStore(app, request.store, {
+    purpose: "repairing a store",
+    waitMs: lockWaitMs,
+    ...(signal === undefined ? {} : { signal }),
+  });
   return repair({ ...request, recapture: (full, spool) => recapture(app, request.store, full, spool) });
 }
 

@@ -1,5 +1,6 @@
 import { openApp } from "../../app.ts";
-import { createStoreFolder, openStore, primaryStore, refuseHiddenRef } from "../../app-stores.ts";
+import { createStoreFolder } from "../../app-new-stores.ts";
+import { openStore, primaryStore, refuseHiddenRef } from "../../app-stores.ts";
 import type { StoreConfig } from "../../core/config.ts";
 import { parseSize } from "../../core/config-nodes.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";

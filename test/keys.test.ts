@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync 
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openApp } from "../src/app.ts";
+import { encryptWithPassphrase } from "../src/keys/age-library.ts";
 import { readRewrapPlan, writeRewrapPlan } from "../src/state/rewrap.ts";
 import { planRewrap } from "../src/tasks/rewrap.ts";
 import { runCli } from "./support/cli.ts";
@@ -106,6 +107,19 @@ describe("a key is changed", () => {
     expect(theirs.recipients).toEqual(mine.recipients);
     expect((text(identity).match(/^AGE-SECRET/gm) ?? []).length).toBe(2);
     expect((await second.json(["key", "rotate"])).recipients).not.toEqual(mine.recipients);
+  });
+
+  test("two repositories that rotate at once lose no key", async () => {
+    using second = await workspace({ init: ["--no-hooks", "--encrypt"] });
+    // The arithmetic of a passphrase takes so long that both are between reading and writing at the same time.
+    const env = { HOLDFAST_PASSPHRASE: "correct horse battery" };
+    writeFileSync(identity, await encryptWithPassphrase(text(identity), env.HOLDFAST_PASSPHRASE));
+    const rotations = await Promise.all([work, second].map((one) => one.run(["key", "rotate"], { env })));
+    for (const rotation of rotations) expect(rotation).toMatchObject({ code: 0 });
+    expect(readdirSync(config.path)).toEqual(["identity.txt", "recipients.txt", "signing-key"]);
+    writeFileSync(identity, (await work.run(["key", "show", "--secret"], { env })).stdout);
+    for (const one of [work, second])
+      for (const { id } of await one.points()) expect(await one.run(["restore", id, "--verify-only"])).toMatchObject({ code: 0 });
   });
 
   test("one with a passphrase stays protected, and is asked for only where something is read", async () => {

@@ -8,6 +8,7 @@ import type { Manifest } from "../core/manifest.ts";
 import { defaultIdentityFile, findIdentityFile, isProtected, keyExists, openIdentityFile, replaceIdentityFile } from "../keys/identity-file.ts";
 import { identityPlace, type KeySettings, readIdentityText } from "../keys/open.ts";
 import { configFolder, writeConfigFile } from "../setup/config-file.ts";
+import { acquireLock } from "../state/lock.ts";
 import { type IdentityFacts, identityFacts, makeKey, readKeyPairs, rememberRecipient } from "./encryption.ts";
 import { makePointNow } from "./point.ts";
 
@@ -94,18 +95,28 @@ export interface Rotation extends RecipientsChange {
 export async function rotateKey(app: App, options: ChangeOptions): Promise<Rotation> {
   const encryption = encryptionOf(app);
   const settings = keySettings(app);
-  const { file, recipient, old } = await renewIdentity(settings, encryption.recipients);
+  const { file, recipient, old } = await renewIdentity(settings, encryption.recipients, options.signal);
   const kept = encryption.recipients.filter((known) => !old.includes(known));
   const change = await changeRecipients(app, { ...encryption, recipients: [recipient, ...kept] }, options);
   return { ...change, file, recipient, kept };
 }
 
-async function renewIdentity(settings: KeySettings, inUse: readonly string[]): Promise<NewKey & { readonly old: readonly string[] }> {
+/** Longer than keys are read, made and written, a passphrase's slow arithmetic included. */
+const lockWaitMs = 60_000;
+
+async function renewIdentity(
+  settings: KeySettings,
+  inUse: readonly string[],
+  signal: AbortSignal,
+): Promise<NewKey & { readonly old: readonly string[] }> {
   const { path } = identityPlace(settings);
-  const present = findIdentityFile(path);
-  if (present === undefined) return { file: path, recipient: await makeKey(settings, path), old: [] };
+  const found = findIdentityFile(path);
+  if (found === undefined) return { file: path, recipient: await makeKey(settings, path), old: [] };
   const { askPassphrase } = await import("../keys/terminal.ts");
-  const passphrase = isProtected(present) ? await askPassphrase(`Passphrase of ${path}`, settings.own) : undefined;
+  const passphrase = isProtected(found) ? await askPassphrase(`Passphrase of ${path}`, settings.own) : undefined;
+  await using _lock = await acquireLock(`${path}.lock`, { purpose: "changing the key", waitMs: lockWaitMs, signal });
+  // Again: another repository's rotation may have put a key into it while somebody typed.
+  const present = findIdentityFile(path) ?? found;
   const text = await openIdentityFile(present, async () => passphrase);
   const { parseIdentities, identityEntry } = await import("../keys/identities.ts");
   if ((await parseIdentities(text, path)).ssh !== undefined)

@@ -1,7 +1,7 @@
 /**
  * What drills have proven: one JSON document a line, appended. Evidence for people and auditors; the points need none of it.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import * as z from "zod";
 import { parseJson } from "../core/json.ts";
@@ -72,7 +72,8 @@ export function addEvidence(file: string, evidence: DrillEvidence): void {
   const descriptor = openSync(file, "a", 0o600);
   try {
     // The line end comes first as well: a half line of a killed run must not swallow ours.
-    writeSync(descriptor, `\n${JSON.stringify(evidence)}\n`);
+    // Not writeSync: a volume that is nearly full takes a part, and says so only by the number.
+    writeFileSync(descriptor, `\n${JSON.stringify(evidence)}\n`);
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);

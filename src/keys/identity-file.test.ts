@@ -3,16 +3,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type TempDir, tempDir } from "../../test/support/repo.ts";
 import { decryptWithPassphrase, encryptWithPassphrase } from "./age-library.ts";
-import {
-  createIdentityFile,
-  findIdentityFile,
-  isProtected,
-  openIdentityFile,
-  readRecipients,
-  replaceIdentityFile,
-  writeRecipients,
-} from "./identity-file.ts";
+import { createIdentityFile, findIdentityFile, isProtected, openIdentityFile, readRecipients, writeRecipients } from "./identity-file.ts";
 import { identityPlace, type KeySettings, lazyDecryptor } from "./open.ts";
+import { replacePrivateFile } from "./private-file.ts";
 
 let dir: TempDir;
 beforeEach(() => {
@@ -47,7 +40,7 @@ describe("a new one", () => {
   test("that cannot be written leaves the old one whole, and nothing beside it", () => {
     const path = join(dir.path, "identity.txt");
     mkdirSync(path);
-    expect(() => replaceIdentityFile(path, "x")).toThrow(expect.objectContaining({ code: "io_failed" }));
+    expect(() => replacePrivateFile(path, "x")).toThrow(expect.objectContaining({ code: "io_failed" }));
     expect(readdirSync(dir.path)).toEqual(["identity.txt"]);
   });
 });

@@ -2,11 +2,11 @@
  * The identity file on this machine: where it lies, and how it is read and written. One for all repositories of a user.
  * Beside it `recipients.txt` names whom new points are for, so that another repository needs no secret to begin.
  */
-import { randomBytes } from "node:crypto";
-import { chmodSync, closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { configHome } from "./config-home.ts";
+import { createPrivateFile, replacePrivateFile } from "./private-file.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -56,28 +56,13 @@ export async function openIdentityFile(file: IdentityFile, ask: () => Promise<st
 
 /** Writes a new identity file, for its owner alone. Throws `usage` where one is there: a key is never overwritten. */
 export function createIdentityFile(path: string, text: string): void {
-  writeThrough(path, text, (temporary) => {
-    try {
-      linkSync(temporary, path);
-      rmSync(temporary);
-    } catch (error) {
-      if (systemCode(error) === "EEXIST") throw keyExists(path);
-      // File systems without hard links.
-      if (statSync(path, { throwIfNoEntry: false }) !== undefined) throw error;
-      renameSync(temporary, path);
-    }
-  });
+  if (!createPrivateFile(path, text)) throw keyExists(path);
 }
 
 export function keyExists(path: string): BackupError {
   return new BackupError("usage", `there is a key already: ${path}`, {
     hint: "holdfast key show; for another one beside it: holdfast key rotate, or holdfast key new --output FILE",
   });
-}
-
-/** Puts `text` in the place of the file, whole or not at all. */
-export function replaceIdentityFile(path: string, text: string): void {
-  writeThrough(path, text, (temporary) => renameSync(temporary, path));
 }
 
 function recipientsFile(environment: Environment): string {
@@ -95,37 +80,5 @@ export function readRecipients(environment: Environment): string[] {
 }
 
 export function writeRecipients(environment: Environment, recipients: readonly string[]): void {
-  const path = recipientsFile(environment);
-  writeThrough(path, recipients.map((recipient) => `${recipient}\n`).join(""), (temporary) => renameSync(temporary, path));
-}
-
-function writeThrough(path: string, text: string, publish: (temporary: string) => void): void {
-  const temporary = `${path}.${randomBytes(4).toString("hex")}.new`;
-  try {
-    const folder = dirname(path);
-    if (mkdirSync(folder, { recursive: true, mode: 0o700 }) !== undefined) chmodSync(folder, 0o700);
-    const descriptor = openSync(temporary, "wx", 0o600);
-    try {
-      writeSync(descriptor, text);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    publish(temporary);
-    syncFolder(folder);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    if (error instanceof BackupError) throw error;
-    throw new BackupError("io_failed", `cannot write ${path}: ${systemCode(error)}`, { cause: error });
-  }
-}
-
-function syncFolder(folder: string): void {
-  if (process.platform === "win32") return; // folders cannot be synced there
-  const descriptor = openSync(folder, "r");
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
+  replacePrivateFile(recipientsFile(environment), recipients.map((recipient) => `${recipient}\n`).join(""));
 }

@@ -1,8 +1,8 @@
 /** The key that this machine signs its points with: one for all repositories of the user, made when it is first needed. */
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from "node:crypto";
-import { closeSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { describeError, systemCode } from "../core/errors.ts";
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { BackupError, describeError, systemCode } from "../core/errors.ts";
+import { createPrivateFile } from "./private-file.ts";
 import { fingerprintOf, type PublicKey, publicKeyOf, signText } from "./ssh-signature.ts";
 
 /** Its name in the user's config folder. */
@@ -25,7 +25,7 @@ export function ensureSigningKey(file: string): FoundSigningKey {
   try {
     return ready(readOptional(file) ?? makeKey(file));
   } catch (error) {
-    return { status: "unusable", reason: `${file}: ${systemCode(error) ?? describeError(error)}` };
+    return unusable(file, error);
   }
 }
 
@@ -35,8 +35,13 @@ export function findSigningKey(file: string): FoundSigningKey | undefined {
     const pem = readOptional(file);
     return pem === undefined ? undefined : ready(pem);
   } catch (error) {
-    return { status: "unusable", reason: `${file}: ${systemCode(error) ?? describeError(error)}` };
+    return unusable(file, error);
   }
+}
+
+function unusable(file: string, error: unknown): FoundSigningKey {
+  const reason = error instanceof BackupError ? error.message : `${file}: ${systemCode(error) ?? describeError(error)}`;
+  return { status: "unusable", reason };
 }
 
 function ready(pem: string): FoundSigningKey {
@@ -56,27 +61,11 @@ function privateKey(pem: string): KeyObject {
   return key;
 }
 
-/** By a link of a finished file: of two first points at once, both go on with the key of the one that was first. */
+/** Of two first points at once, both go on with the key of the one that was first. */
 function makeKey(file: string): string {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const temporary = `${file}.${randomBytes(4).toString("hex")}`;
-  const pem = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" });
-  try {
-    const descriptor = openSync(temporary, "wx", 0o600);
-    try {
-      writeFileSync(descriptor, pem);
-      fsyncSync(descriptor);
-    } finally {
-      closeSync(descriptor);
-    }
-    linkSync(temporary, file);
-    return pem as string;
-  } catch (error) {
-    if (systemCode(error) !== "EEXIST") throw error;
-    return readFileSync(file, "utf8");
-  } finally {
-    rmSync(temporary, { force: true });
-  }
+  const pem = generateKeyPairSync("ed25519").privateKey.export({ type: "pkcs8", format: "pem" }) as string;
+  createPrivateFile(file, pem);
+  return readFileSync(file, "utf8");
 }
 
 function readOptional(file: string): string | undefined {

@@ -5,8 +5,9 @@ import { keySettings } from "../app-stores.ts";
 import type { EncryptionConfig } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
-import { defaultIdentityFile, findIdentityFile, isProtected, keyExists, openIdentityFile, replaceIdentityFile } from "../keys/identity-file.ts";
+import { defaultIdentityFile, findIdentityFile, isProtected, keyExists, openIdentityFile } from "../keys/identity-file.ts";
 import { identityPlace, type KeySettings, readIdentityText } from "../keys/open.ts";
+import { replacePrivateFile } from "../keys/private-file.ts";
 import { configFolder, writeConfigFile } from "../setup/config-file.ts";
 import { acquireLock } from "../state/lock.ts";
 import { type IdentityFacts, identityFacts, makeKey, readKeyPairs, rememberRecipient } from "./encryption.ts";
@@ -132,7 +133,7 @@ async function renewIdentity(
   const { makeKeyPair, encryptWithPassphrase } = await import("../keys/age-library.ts");
   const { identity, recipient } = await makeKeyPair();
   const longer = `${text}${text.endsWith("\n") ? "" : "\n"}${identityEntry(identity, recipient, now())}`;
-  replaceIdentityFile(path, passphrase === undefined ? longer : await encryptWithPassphrase(longer, passphrase));
+  replacePrivateFile(path, passphrase === undefined ? longer : await encryptWithPassphrase(longer, passphrase));
   rememberRecipient(settings, path, recipient);
   return { file: path, recipient, old };
 }

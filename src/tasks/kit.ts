@@ -1,17 +1,16 @@
 /** Writes the recovery kit of this repository. */
-import { closeSync, fchmodSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { type App, now } from "../app.ts";
 import { branchUrl, folderStores } from "../app-places.ts";
 import { keySettings } from "../app-stores.ts";
 import type { StoreConfig } from "../core/config.ts";
-import { BackupError, systemCode } from "../core/errors.ts";
 import { parseStoreUrl, repositoryUrl } from "../core/store-url.ts";
 import { shellWord } from "../core/words.ts";
 import { withoutCredentials } from "../git/run.ts";
 import { configHome } from "../keys/config-home.ts";
 import { type Kit, type KitStore, renderKit } from "../keys/kit.ts";
 import { readIdentityText } from "../keys/open.ts";
+import { replacePrivateFile } from "../keys/private-file.ts";
 import { findRepositoryId } from "../state/repository-id.ts";
 import { readKeyPairs } from "./encryption.ts";
 import { refuseInside } from "./keys.ts";
@@ -33,7 +32,7 @@ export async function writeKit(app: App, output: string | undefined): Promise<st
   const stores = await Promise.all(app.config.stores.map((store) => kitStore(app, store, repository)));
   const kit: Kit = { name: app.name, repository, made: now(), keys, stores };
   const { renderSVG } = await import("uqr");
-  writePrivate(
+  replacePrivateFile(
     path,
     renderKit(kit, (secret) => renderSVG(secret, { border: 2, ecc: secret.length > 500 ? "L" : "M" })),
   );
@@ -68,19 +67,5 @@ async function kitStore(app: App, store: StoreConfig, repository = "REPOSITORY-I
           : [`git clone --branch ${shellWord(branch)} --single-branch ${shellWord(url)} store`];
       return { name, address: `branch:${url}#${branch ?? ref}`, fetch, folder: "store" };
     }
-  }
-}
-
-function writePrivate(path: string, text: string): void {
-  try {
-    const descriptor = openSync(path, "w", 0o600);
-    try {
-      fchmodSync(descriptor, 0o600);
-      writeSync(descriptor, text);
-    } finally {
-      closeSync(descriptor);
-    }
-  } catch (error) {
-    throw new BackupError("io_failed", `cannot write ${path}: ${systemCode(error)}`, { cause: error });
   }
 }

@@ -1,10 +1,10 @@
 /** The user's own check of a restored folder: whatever tells them that their work is usable, such as `npm test`. */
 import { spawn } from "node:child_process";
+import { printablePath } from "../core/paths.ts";
 
 export interface CheckRequest {
   readonly command: string;
   readonly folder: string;
-  readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -15,13 +15,19 @@ export interface CheckOutcome {
   readonly ms: number;
 }
 
-const defaultTimeoutMs = 30 * 60_000;
+export interface RunCheck {
+  readonly outcome: CheckOutcome;
+  /** How it ended, where that was not well. */
+  readonly finding: string | undefined;
+}
+
+const limitMs = 30 * 60_000;
 
 /**
  * Runs it by a shell in the folder, with what it prints on our stderr. No hook of ours fires by it. When it is ended, so is
  * all that it started.
  */
-export async function runCheck({ command, folder, timeoutMs = defaultTimeoutMs, signal }: CheckRequest): Promise<CheckOutcome> {
+export async function runCheck({ command, folder, signal }: CheckRequest): Promise<RunCheck> {
   signal?.throwIfAborted();
   const startedAt = performance.now();
   const isWindows = process.platform === "win32";
@@ -41,15 +47,21 @@ export async function runCheck({ command, folder, timeoutMs = defaultTimeoutMs, 
       // It has ended meanwhile.
     }
   };
-  const timer = setTimeout(end, timeoutMs);
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    end();
+  }, limitMs);
   signal?.addEventListener("abort", end, { once: true });
   try {
-    const code = await new Promise<number | null>((resolve, reject) => {
+    const [code, endedBy] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve, reject) => {
       child.once("error", reject);
-      child.once("close", resolve);
+      child.once("close", (...how) => resolve(how));
     });
     signal?.throwIfAborted();
-    return { command, code, ms: performance.now() - startedAt };
+    const how = code !== null ? `ended with ${code}` : isLate ? "did not end in time" : `was ended by ${endedBy}`;
+    const finding = code === 0 ? undefined : `the check \`${printablePath(command)}\` ${how}`;
+    return { outcome: { command, code, ms: performance.now() - startedAt }, finding };
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", end);

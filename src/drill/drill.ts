@@ -13,7 +13,7 @@ import { type RestoreResult, restore } from "../restore/restore.ts";
 import { listTree } from "../restore/tree.ts";
 import { discardTree } from "../state/remove-tree.ts";
 import type { Store } from "../stores/store.ts";
-import { type CheckOutcome, runCheck } from "./check.ts";
+import { type RunCheck, runCheck } from "./check.ts";
 import { choosePoints } from "./choose.ts";
 import { isDatabase } from "./databases.ts";
 import type { Drilled } from "./evidence.ts";
@@ -66,7 +66,7 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
     const command = role === "older" ? undefined : request.check;
     // A check runs what it finds, a test or a script: whoever can write into the store shall not run commands here.
     const check = command === undefined || judged.status !== "trusted" ? null : await ownCheck(command, result, request);
-    if (check !== null && check.code !== 0) findings.push(describeCheck(check));
+    if (check?.finding !== undefined) findings.push(check.finding);
     if (check === null && command !== undefined)
       findings.push(`your check was not run: no key that this machine trusts has signed point ${point.id}`);
     return {
@@ -77,7 +77,7 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
       bytes,
       fsck,
       databases,
-      check,
+      check: check?.outcome ?? null,
       findings: findings.slice(0, mostFindings),
       problems: result.problems.length,
       signature,
@@ -118,13 +118,9 @@ async function checkDatabases({ target, worktrees }: RestoreResult, findings: st
   return count;
 }
 
-async function ownCheck(command: string, { target }: RestoreResult, { signal, onStep }: DrillRequest): Promise<CheckOutcome> {
+async function ownCheck(command: string, { target }: RestoreResult, { signal, onStep }: DrillRequest): Promise<RunCheck> {
   onStep?.(`running ${command}`);
   return runCheck({ command, folder: target, ...(signal === undefined ? {} : { signal }) });
-}
-
-function describeCheck({ command, code }: CheckOutcome): string {
-  return `the check \`${printablePath(command)}\` ${code === null ? "did not end in time" : `ended with ${code}`}`;
 }
 
 /** Throws `no_points` for a store that holds none. */

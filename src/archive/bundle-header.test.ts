@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { gitRepo } from "../../test/support/repo.ts";
-import { parseBundleHeader } from "./bundle-header.ts";
+import { parseBundleHeader, withoutHeader } from "./bundle-header.ts";
 
 const [a, b] = ["a".repeat(40), "b".repeat(40)];
 const parse = (text: string) => parseBundleHeader(Buffer.from(text, "latin1"), "x.bundle");
@@ -23,6 +23,19 @@ describe("a bundle's header", () => {
   test("of version 3 may name an object format, and have longer ids", () => {
     const oid = "c".repeat(64);
     expect(parse(`# v3 git bundle\n@object-format=sha256\n${oid} refs/heads/main\n\n`)?.refs).toEqual([{ name: "refs/heads/main", oid }]);
+  });
+
+  test("is taken off, wherever the pieces are cut", async () => {
+    const text = Buffer.from(`# v2 git bundle\n${b} HEAD\n\nPACK\n\nrest`);
+    for (let cut = 0; cut <= text.length; cut += 1) {
+      const pieces = (async function* () {
+        yield text.subarray(0, cut);
+        yield text.subarray(cut);
+      })();
+      let pack = "";
+      for await (const piece of withoutHeader(pieces, "x.bundle")) pack += piece.toString();
+      expect(pack).toBe("PACK\n\nrest");
+    }
   });
 
   test("may hold nothing", () => {

@@ -28,3 +28,20 @@ export function parseBundleHeader(bytes: Buffer, name: string): BundleHeader | u
   }
   return { prerequisites, refs, packOffset: end + 2 };
 }
+
+/** The pack of a bundle as it comes. */
+export async function* withoutHeader(pieces: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
+  let start: Buffer | undefined = Buffer.alloc(0);
+  for await (const piece of pieces) {
+    if (start === undefined) {
+      yield piece;
+      continue;
+    }
+    start = Buffer.concat([start, piece]);
+    const header = parseBundleHeader(start, name);
+    if (header === undefined) continue;
+    yield start.subarray(header.packOffset);
+    start = undefined;
+  }
+  if (start !== undefined) throw new BackupError("damaged", `${name} has no end of its header`);
+}

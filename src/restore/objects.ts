@@ -3,7 +3,7 @@ import { createWriteStream } from "node:fs";
 import { open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { parseBundleHeader } from "../archive/bundle-header.ts";
+import { withoutHeader } from "../archive/bundle-header.ts";
 import type { Contents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
 import { findArtifact, type Manifest } from "../core/manifest.ts";
@@ -103,20 +103,4 @@ async function trailer(path: string, gitDir: string): Promise<string> {
   } finally {
     await handle.close();
   }
-}
-
-async function* withoutHeader(pieces: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
-  let start: Buffer | undefined = Buffer.alloc(0);
-  for await (const piece of pieces) {
-    if (start === undefined) {
-      yield piece;
-      continue;
-    }
-    start = Buffer.concat([start, piece]);
-    const header = parseBundleHeader(start, name);
-    if (header === undefined) continue;
-    yield start.subarray(header.packOffset);
-    start = undefined;
-  }
-  if (start !== undefined) throw new BackupError("damaged", `${name} has no end of its header`);
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { parseBundleHeader } from "../archive/bundle-header.ts";
+import { withoutHeader } from "../archive/bundle-header.ts";
 import { type ContentsRecord, foldContents } from "../core/contents.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import { findArtifact, type Manifest } from "../core/manifest.ts";
@@ -132,23 +132,6 @@ async function throwUnlessGits(error: unknown, store: Store, piece: Piece, optio
   if (changed !== undefined) throw new BackupError("damaged", changed.message, { cause: error });
   const hasRefused = typeof error.details["code"] === "number" && !/no space left on device|disk quota exceeded|out of memory/i.test(error.message);
   if (!hasRefused) throw new BackupError("io_failed", `the store cannot be looked into: ${error.message}`, { cause: error });
-}
-
-/** The pack of a bundle as it comes. */
-export async function* withoutHeader(pieces: AsyncIterable<Buffer>, name: string): AsyncGenerator<Buffer> {
-  let start: Buffer | undefined = Buffer.alloc(0);
-  for await (const piece of pieces) {
-    if (start === undefined) {
-      yield piece;
-      continue;
-    }
-    start = Buffer.concat([start, piece]);
-    const header = parseBundleHeader(start, name);
-    if (header === undefined) continue;
-    yield start.subarray(header.packOffset);
-    start = undefined;
-  }
-  if (start !== undefined) throw new BackupError("damaged", `${name} has no end of its header`);
 }
 
 /** The stored index against the one that git has just made of the same pack. */

@@ -117,6 +117,16 @@ export function manifestKey(id: PointId): string {
   return `${dayOf(id)}/${id}.json`;
 }
 
+/** The point in a manifest's key. */
+export function idOf(key: string): PointId {
+  return key.slice(key.indexOf("/") + 1, -".json".length);
+}
+
+/** Where an artifact of the point lies. */
+export function keyOf({ id }: Pick<Manifest, "id">, { name }: Pick<Artifact, "name">): string {
+  return `${dayOf(id)}/${name}`;
+}
+
 export function artifactKey(id: PointId, kind: ArtifactKind): string {
   return `${dayOf(id)}/${id}.${kind}`;
 }

@@ -7,8 +7,8 @@ import { readArtifact } from "../archive/artifact-file.ts";
 import { type Catalogue, sortPoints } from "../core/catalogue.ts";
 import { type Contents, type ContentsRecord, foldContents, type NoteEntry, parseContents } from "../core/contents.ts";
 import { BackupError } from "../core/errors.ts";
-import { dayOf, isPointId, type PointId } from "../core/ids.ts";
-import { type Artifact, findArtifact, type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
+import { isPointId, type PointId } from "../core/ids.ts";
+import { type Artifact, findArtifact, idOf, keyOf, type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
 
 export interface CatalogueResult {
@@ -42,7 +42,7 @@ export async function readCatalogue(store: Store, options: CallOptions = {}): Pr
       const manifest = parseManifest(bytes.toString("utf8"), key);
       points.push(manifest);
       for (const artifact of manifest.artifacts) {
-        const place = `${dayOf(manifest.id)}/${artifact.name}`;
+        const place = keyOf(manifest, artifact);
         if (sizes.get(place) === artifact.size) continue;
         // A listing made while a point was published may have missed some of it: look again.
         const found = (await store.stat(place, options))?.size;
@@ -61,7 +61,7 @@ export async function readCatalogue(store: Store, options: CallOptions = {}): Pr
 export async function hasPoint(store: Store, id: PointId, options: CallOptions = {}): Promise<boolean> {
   const manifest = await readManifest(store, manifestKey(id), options);
   if (manifest === undefined) return false;
-  for (const { name, size } of manifest.artifacts) if ((await store.stat(`${dayOf(id)}/${name}`, options))?.size !== size) return false;
+  for (const artifact of manifest.artifacts) if ((await store.stat(keyOf(manifest, artifact), options))?.size !== artifact.size) return false;
   return true;
 }
 
@@ -71,11 +71,6 @@ function incomplete(store: Store, { name, size }: Artifact, found: number | unde
       ? `${name} is missing from the store ${store.name}`
       : `${name} in the store ${store.name} has ${found} bytes, its manifest says ${size}`;
   return new BackupError("damaged", what);
-}
-
-/** The point id in a manifest's key. */
-function idOf(key: string): PointId {
-  return key.slice(key.indexOf("/") + 1, -".json".length);
 }
 
 /**
@@ -100,7 +95,7 @@ async function readManifest(store: Store, key: string, options: CallOptions = {}
 
 /** The plain bytes of an artifact, checked as they come. Throws `damaged` when it is absent or other than its manifest says. */
 export async function openArtifact(store: Store, manifest: Manifest, artifact: Artifact, options: CallOptions = {}): Promise<AsyncGenerator<Buffer>> {
-  const stored = await store.get(`${manifest.id.slice(0, 8)}/${artifact.name}`, options);
+  const stored = await store.get(keyOf(manifest, artifact), options);
   if (stored === undefined) throw new BackupError("damaged", `${artifact.name} is missing from the store ${store.name}`);
   return readArtifact(artifact, stored, store.decryptor);
 }

@@ -3,8 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream, statSync } from "node:fs";
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
-import { dayOf } from "../core/ids.ts";
-import { type Artifact, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
+import { type Artifact, keyOf, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
 import { bytesSource, type CallOptions, readAll, type Source, type Store } from "../stores/store.ts";
 import { unnamedKeys } from "./trash.ts";
 
@@ -17,7 +16,7 @@ export async function publishPoint(store: Store, manifest: Manifest, spool: stri
   try {
     for (const artifact of manifest.artifacts) {
       options.signal?.throwIfAborted();
-      const key = `${dayOf(manifest.id)}/${artifact.name}`;
+      const key = keyOf(manifest, artifact);
       await store.put(key, { ...fileSource(join(spool, artifact.name)), sha256: artifact.sha256 }, options);
       put.push(key);
     }
@@ -59,7 +58,7 @@ type CopyOptions = CallOptions & { readonly onBytes?: (bytes: number) => void };
 /** The artifacts alone. */
 export async function copyArtifacts(from: Store, to: Store, manifest: Manifest, options: CopyOptions = {}): Promise<void> {
   for (const artifact of manifest.artifacts) {
-    const key = `${dayOf(manifest.id)}/${artifact.name}`;
+    const key = keyOf(manifest, artifact);
     const present = await to.stat(key, options);
     // A put that ended was read back: a round that was killed goes on behind it.
     if (present?.size === artifact.size) continue;

@@ -11,8 +11,8 @@ import { readSealed } from "../archive/artifact-file.ts";
 import { writeEncrypted } from "../archive/encrypted-file.ts";
 import type { Encryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
-import { dayOf, type PointId } from "../core/ids.ts";
-import { type Artifact, artifactName, type Manifest, manifestKey, parseArtifactName, parseManifest, writeManifest } from "../core/manifest.ts";
+import type { PointId } from "../core/ids.ts";
+import { type Artifact, artifactName, keyOf, type Manifest, manifestKey, parseArtifactName, parseManifest, writeManifest } from "../core/manifest.ts";
 import { bytesSource, type CallOptions, type LocalStore, readAll, type Store } from "../stores/store.ts";
 import { deleteUnnamed } from "./publish.ts";
 
@@ -57,9 +57,10 @@ export async function rewrapPoint(id: PointId, request: RewrapRequest): Promise<
   try {
     const artifacts = isDone ? manifest.artifacts : await encryptAgain(manifest, spool, request, options);
     const next = await sign({ ...manifest, artifacts: [...artifacts], previousSha256 }, manifest);
-    for (const { name, size, sha256 } of isDone ? [] : artifacts) {
+    for (const artifact of isDone ? [] : artifacts) {
+      const { name, size, sha256 } = artifact;
       const file = join(spool, name);
-      await store.put(`${dayOf(id)}/${name}`, { size, sha256, file, open: () => createReadStream(file) }, options);
+      await store.put(keyOf(manifest, artifact), { size, sha256, file, open: () => createReadStream(file) }, options);
     }
     const text = writeManifest(next);
     beforeReplace(id, sumOf(bytes));
@@ -80,7 +81,7 @@ async function encryptAgain(manifest: Manifest, spool: string, { store, encrypto
   const artifacts: Artifact[] = [];
   for (const artifact of manifest.artifacts) {
     const parsed = parseArtifactName(artifact.name);
-    const stored = await store.get(`${dayOf(manifest.id)}/${artifact.name}`, options);
+    const stored = await store.get(keyOf(manifest, artifact), options);
     if (parsed === undefined || stored === undefined) throw new BackupError("damaged", `${artifact.name} is missing from the store ${store.name}`);
     const name = artifactName({ ...parsed, isEncrypted: true, revision: parsed.revision + 1 });
     artifacts.push({

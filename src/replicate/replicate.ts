@@ -4,8 +4,7 @@
  */
 import { mustWait, retryDelayMs } from "../core/backoff.ts";
 import { BackupError, describeError, type ErrorCode } from "../core/errors.ts";
-import { dayOf } from "../core/ids.ts";
-import { type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
+import { keyOf, type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
 import { findManifest } from "../points/catalogue.ts";
 import { findIdentity, readIdentity, type StoreIdentity } from "../points/identity.ts";
 import { copyMarks } from "../points/marks.ts";
@@ -272,7 +271,7 @@ async function send(
 /** What was sent must be there with its length before the copy counts; its bytes were read back by the put. */
 async function checkSent(copy: Store, sent: readonly Manifest[], options: CallOptions): Promise<void> {
   for (const manifest of sent) {
-    const files = manifest.artifacts.map(({ name, size }) => ({ key: `${dayOf(manifest.id)}/${name}`, size }));
+    const files = manifest.artifacts.map((artifact) => ({ key: keyOf(manifest, artifact), size: artifact.size }));
     files.push({ key: manifestKey(manifest.id), size: Buffer.byteLength(writeManifest(manifest)) });
     for (const { key, size } of files) {
       if ((await copy.stat(key, options))?.size !== size)

@@ -1,10 +1,9 @@
 /** Reads artifacts of a store and compares their sums: what is not as its manifest says is named. */
 import { createHash } from "node:crypto";
 import { BackupError } from "../core/errors.ts";
-import type { Artifact, Manifest } from "../core/manifest.ts";
+import { type Artifact, keyOf, type Manifest } from "../core/manifest.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, fault } from "./finding.ts";
-import { keyOf } from "./survey.ts";
 
 /** One file of a store that is to be read. */
 export interface Piece {

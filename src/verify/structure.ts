@@ -1,10 +1,10 @@
 /** What a store's listing and manifests alone show: nothing absent, every size right, every chain and the history whole, every signature good. */
 import { checkHistory, type History, type HistoryFinding, type RememberedPoint, unsignedAfterSigned } from "../core/history.ts";
-import { type Manifest, manifestKey } from "../core/manifest.ts";
+import { keyOf, type Manifest, manifestKey } from "../core/manifest.ts";
 import type { PointSignature } from "../keys/signers.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, fault } from "./finding.ts";
-import { keyOf, type Survey } from "./survey.ts";
+import type { Survey } from "./survey.ts";
 
 export interface StructureRequest {
   readonly store: Store;

@@ -3,13 +3,13 @@
 import { BackupError } from "../core/errors.ts";
 import type { StoredManifest } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
-import { type Manifest, manifestKey } from "../core/manifest.ts";
+import { keyOf, type Manifest, manifestKey } from "../core/manifest.ts";
 import type { PointSignature } from "../keys/signers.ts";
 import { readRefRecords } from "../points/ref-records.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import type { Fault, Finding } from "./finding.ts";
 import { holdsPiece, type Piece, pieceOf } from "./read.ts";
-import { dependents, keyOf, readStoredManifest, type Survey } from "./survey.ts";
+import { dependents, readStoredManifest, type Survey } from "./survey.ts";
 
 export interface Place {
   readonly store: Store;

@@ -3,8 +3,7 @@ import { createHash } from "node:crypto";
 import { BackupError } from "../core/errors.ts";
 import type { StoredManifest } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
-import { dayOf } from "../core/ids.ts";
-import { type Artifact, type Manifest, parseManifest } from "../core/manifest.ts";
+import { idOf, parseManifest } from "../core/manifest.ts";
 import { isManifestKey } from "../points/catalogue.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
 
@@ -48,12 +47,8 @@ export async function readStoredManifest(
     return { manifest: parseManifest(bytes.toString("utf8"), key), sha256: createHash("sha256").update(bytes).digest("hex") };
   } catch (error) {
     if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
-    return { id: key.slice(key.indexOf("/") + 1, -".json".length), key, error };
+    return { id: idOf(key), key, error };
   }
-}
-
-export function keyOf(manifest: Manifest, artifact: Artifact): string {
-  return `${dayOf(manifest.id)}/${artifact.name}`;
 }
 
 /** The points whose restore reads `id`: itself, and all that build on it, oldest first. */

@@ -12,7 +12,7 @@ import { type ProtectedRepository, protect } from "../../test/support/protected.
 import { gitRepo, type TestRepo } from "../../test/support/repo.ts";
 import { KnownState } from "../capture/known.ts";
 import type { PointId } from "../core/ids.ts";
-import { type Artifact, findArtifact, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
+import { type Artifact, findArtifact, keyOf, type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
 import { judgeSignature, type Signer } from "../keys/signers.ts";
 import { fingerprintOf, publicKeyOf, signText } from "../keys/ssh-signature.ts";
 import { copyPoint } from "../points/publish.ts";
@@ -20,7 +20,7 @@ import { MemoryStore } from "../stores/memory.ts";
 import { bytesSource, type Store } from "../stores/store.ts";
 import { VerifiedRecord } from "./record.ts";
 import { isMended, repair } from "./repair.ts";
-import { keyOf, survey } from "./survey.ts";
+import { survey } from "./survey.ts";
 import { type VerifyRequest, verify } from "./verify.ts";
 
 const { privateKey } = generateKeyPairSync("ed25519");

@@ -1,7 +1,7 @@
 /** Looks for files in all points of a store. Contents are incremental: each point's own are read once, and folded onto its base's. */
 import type { Catalogue } from "../core/catalogue.ts";
 import { type ContentsRecord, type FileEntry, placeOf } from "../core/contents.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, errorKinds } from "../core/errors.ts";
 import type { PointId } from "../core/ids.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
@@ -93,7 +93,7 @@ async function readMatching(
   }
 }
 
-const damage = new BackupError("damaged", "").exitCode;
+const damage = errorKinds.damaged.exit;
 
 type State = ReadonlyMap<string, FileEntry>;
 

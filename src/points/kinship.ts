@@ -1,6 +1,6 @@
 /** Whether a store that was there before can be the store of a repository that does not remember it. */
 import { chainOf } from "../core/catalogue.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, errorKinds } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { readCatalogue, readContents } from "./catalogue.ts";
@@ -28,4 +28,4 @@ async function tipsOf(store: Store, point: Manifest, points: readonly Manifest[]
   }
 }
 
-const damage = new BackupError("damaged", "").exitCode;
+const damage = errorKinds.damaged.exit;

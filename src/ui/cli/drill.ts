@@ -1,5 +1,5 @@
 import { openApp } from "../../app.ts";
-import { BackupError, exitCodes } from "../../core/errors.ts";
+import { errorKinds, exitCodes } from "../../core/errors.ts";
 import type { DrillEvidence, Drilled } from "../../drill/evidence.ts";
 import { drillNow } from "../../tasks/drill.ts";
 import type { CommandContext } from "./context.ts";
@@ -24,7 +24,7 @@ export async function drill({ cwd, output, signal }: CommandContext, options: Dr
   });
   print(evidence, output);
   output.json({ drill: evidence });
-  return evidence.isProven ? exitCodes.done : new BackupError("mismatch", "").exitCode;
+  return evidence.isProven ? exitCodes.done : errorKinds.mismatch.exit;
 }
 
 function print({ store, isOffsite, isProven, points, recoveryMs, pointAgeMs, error }: DrillEvidence, output: Output): void {

@@ -1,5 +1,5 @@
 import { openApp } from "../../app.ts";
-import { BackupError, exitCodes } from "../../core/errors.ts";
+import { BackupError, errorKinds, exitCodes } from "../../core/errors.ts";
 import { thousands } from "../../core/words.ts";
 import { type VerifyOutcome, type VerifyWish, verifyStore } from "../../tasks/verify.ts";
 import type { Finding } from "../../verify/finding.ts";
@@ -50,7 +50,7 @@ export async function verify({ cwd, output, signal }: CommandContext, options: V
 
 /** 13 for damage that is still there; 3 for doubts, and for what was not looked at though it was asked for. */
 function exitCodeOf({ isDamaged, findings, artifacts, undecoded }: VerifyOutcome): number {
-  if (isDamaged) return new BackupError("damaged", "").exitCode;
+  if (isDamaged) return errorKinds.damaged.exit;
   const isWhole = findings.every(({ weight, isMended }) => weight !== "doubt" || isMended) && artifacts.left === 0 && undecoded === null;
   return isWhole ? exitCodes.done : exitCodes.partial;
 }

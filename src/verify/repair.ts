@@ -18,7 +18,7 @@ import { checkedSource } from "../points/publish.ts";
 import { bytesSource, readAll, type Source, type Store } from "../stores/store.ts";
 import { readRecords } from "./decode.ts";
 import type { Finding } from "./finding.ts";
-import { checkPiece, type Piece, pieceOf } from "./read.ts";
+import { checkPiece, holdsPiece, type Piece, pieceOf } from "./read.ts";
 import { findGoodManifest, type Place, pieceAt, wantedPoint } from "./surroundings.ts";
 import type { Survey } from "./survey.ts";
 
@@ -107,37 +107,53 @@ async function mendPiece(request: RepairRequest, piece: Piece, { copies }: Pick<
   const { others, options } = request;
   if ((await request.store.stat(manifestKey(piece.manifest.id), options)) === undefined)
     throw new BackupError("damaged", `point ${piece.manifest.id} was deleted meanwhile`);
+  const by = await fromAny(
+    others.filter(({ name }) => copies.includes(name)),
+    (other) => takePiece(request, other, piece),
+  );
+  if (by !== undefined) return by;
+  return parseArtifactName(piece.artifact.name)?.kind === "idx" ? remakeIndex(request, piece) : remakePiece(request, piece);
+}
+
+/** Artifacts of the point that are not there come with its manifest, from whichever store has them. */
+async function mendPoint(request: RepairRequest, id: PointId): Promise<string> {
+  const by = await fromAny(request.others, async (other) => {
+    const found = await findGoodManifest(request, other, id);
+    if (found === undefined) return false;
+    for (const artifact of found.manifest.artifacts) await fillIn(request, pieceOf(found.manifest, artifact));
+    await copyManifest(other, found, request);
+    return true;
+  });
+  if (by === undefined) throw new BackupError("damaged", `the manifest of point ${id}: no other store holds it as it should be`);
+  return by;
+}
+
+async function fillIn(request: RepairRequest, piece: Piece): Promise<void> {
+  const { store, others, options } = request;
+  if ((await checkPiece(store, piece, options)) === undefined) return;
+  const by = await fromAny(others, async (other) => (await holdsPiece(other, piece, options)) && takePiece(request, other, piece));
+  if (by === undefined) throw new BackupError("damaged", `${piece.artifact.name}: no other store holds it`);
+}
+
+/** The name of the first store that something could be taken from. Undefined: none has it. Throws why not, where one had it. */
+async function fromAny(stores: readonly Store[], take: (other: Store) => Promise<boolean>): Promise<string | undefined> {
   let last: unknown;
-  for (const other of others.filter(({ name }) => copies.includes(name))) {
+  for (const other of stores) {
     try {
-      await write(request.store, piece.key, checkedSource(other, piece.key, piece.artifact, options), request);
-      await readBack(request.store, piece, request);
-      return other.name;
+      if (await take(other)) return other.name;
     } catch (error) {
       if (!(error instanceof BackupError) || error.code !== "damaged") throw error;
       last = error; // it has become bad in between: another copy may do
     }
   }
   if (last !== undefined) throw last;
-  return parseArtifactName(piece.artifact.name)?.kind === "idx" ? remakeIndex(request, piece) : remakePiece(request, piece);
+  return undefined;
 }
 
-/** Artifacts of the point that are not there come with its manifest. */
-async function mendPoint(request: RepairRequest, id: PointId): Promise<string> {
-  const { store, others, options } = request;
-  for (const other of others) {
-    const found = await findGoodManifest(request, other, id);
-    if (found === undefined) continue;
-    for (const artifact of found.manifest.artifacts) {
-      const piece = pieceOf(found.manifest, artifact);
-      if ((await checkPiece(store, piece, options)) === undefined) continue;
-      await write(store, piece.key, checkedSource(other, piece.key, artifact, options), request);
-      await readBack(store, piece, request);
-    }
-    await copyManifest(other, found, request);
-    return other.name;
-  }
-  throw new BackupError("damaged", `the manifest of point ${id}: no other store holds it as it should be`);
+async function takePiece(request: RepairRequest, other: Store, piece: Piece): Promise<true> {
+  await write(request.store, piece.key, checkedSource(other, piece.key, piece.artifact, request.options), request);
+  await readBack(request.store, piece, request);
+  return true;
 }
 
 async function copyManifest(from: Store, { manifest, sha256 }: StoredManifest, request: RepairRequest): Promise<void> {

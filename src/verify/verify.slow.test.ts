@@ -291,6 +291,31 @@ describe("repair", () => {
     }
   });
 
+  test("a lost point comes back from copies of which none is whole, each file from one that has it; what none has is said", async () => {
+    const manifest = points[3] as Manifest;
+    const keys = manifest.artifacts.map((artifact) => keyOf(manifest, artifact));
+    const { store, files } = copyOf("hurt");
+    for (const key of [manifestKey(manifest.id), ...keys]) files.delete(key);
+    const [first, second] = [copyOf("first"), copyOf("second")];
+    first.files.set(keys[0] ?? "", flip(whole.get(keys[0] ?? "") as Buffer));
+    second.files.delete(keys[1] ?? "");
+    const remembered = [
+      {
+        id: manifest.id,
+        sha256: createHash("sha256")
+          .update(whole.get(manifestKey(manifest.id)) as Buffer)
+          .digest("hex"),
+      },
+    ];
+    const third = new MemoryStore("third", new Map(files));
+    const { repaired: alone } = await mend(request(third, [first.store], { remembered }));
+    expect(alone).toMatchObject({ mended: [], unmended: [{ reason: expect.stringContaining("no other store holds it") }] });
+    const { repaired, after } = await mend(request(store, [first.store, second.store], { remembered }));
+    expect(repaired).toMatchObject({ mended: [{ point: manifest.id, by: "first" }], unmended: [] });
+    expect(files).toEqual(whole);
+    expect(after.findings).toEqual([]);
+  });
+
   test("takes nothing from a copy that goes bad between the look and the taking", async () => {
     const { store, files } = copyOf("hurt");
     const manifest = points[0] as Manifest;

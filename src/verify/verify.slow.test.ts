@@ -115,6 +115,16 @@ test("a whole store has no finding at any level, and leaves nothing in the scrat
   }
 });
 
+test("each signature is judged once", async () => {
+  const judged: PointId[] = [];
+  const judge: VerifyRequest["judge"] = (manifest) => {
+    judged.push(manifest.id);
+    return judgeSignature(manifest, trusted);
+  };
+  expect((await verify(request(copyOf("whole").store, [], { judge }))).result.signatures.trusted).toBe(4);
+  expect(judged.sort()).toEqual(points.map(({ id }) => id));
+});
+
 const damages: readonly [string, (files: Map<string, Buffer>, key: string) => void][] = [
   ["flipped", (files, key) => void files.set(key, flip(files.get(key) as Buffer))],
   ["truncated", (files, key) => void files.set(key, (files.get(key) as Buffer).subarray(0, -3))],

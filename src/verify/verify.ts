@@ -67,11 +67,12 @@ export interface Verification {
 }
 
 export async function verify(request: VerifyRequest): Promise<Verification> {
-  const { store, judge, remembered } = request;
+  const { store, remembered } = request;
+  const judge = judgingOnce(request.judge);
   const options = optionsOf(request);
   const seen = await survey(store, options);
   const scope = request.chooses?.(seen) ?? [...seen.points.values()].map(({ manifest }) => manifest);
-  const faults = await checkStructure({ ...request, survey: seen, scope });
+  const faults = await checkStructure({ ...request, judge, survey: seen, scope });
   const reading = new Reading(request, scope, faults);
   if (request.level !== "structure" || request.rereads) await reading.run();
   const expected = expectedSums({ points: [...seen.points.values()], remembered });
@@ -98,6 +99,16 @@ function isAbout({ point }: Fault, scope: readonly Manifest[]): boolean {
 
 function optionsOf({ signal }: { readonly signal?: AbortSignal }): CallOptions {
   return signal === undefined ? {} : { signal };
+}
+
+/** A signature is asked about more than once, and takes its time. */
+function judgingOnce(judge: VerifyRequest["judge"]): VerifyRequest["judge"] {
+  const judged = new Map<Manifest, PointSignature>();
+  return (manifest) => {
+    const signature = judged.get(manifest) ?? judge(manifest);
+    judged.set(manifest, signature);
+    return signature;
+  };
 }
 
 function countSignatures(scope: readonly Manifest[], judge: VerifyRequest["judge"]): VerifyResult["signatures"] {

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { expect, test } from "vitest";
-import { readEvidence } from "../src/drill/evidence.ts";
+import { addEvidence, readEvidence } from "../src/drill/evidence.ts";
 import { stateLayout } from "../src/state/layout.ts";
 import { thisProcess } from "../src/state/owner.ts";
 import { programs } from "./support/cli.ts";
@@ -143,6 +143,18 @@ test("nothing of a point is run that no trusted key signed, and status tells of 
   expect(stdout).not.toContain("drill from");
   const status = await work.json(["status"], 3);
   expect(status).toMatchObject({ drills: [{}, {}, { isProven: true }, { store: "local2" }], verifications: [{ store: "local", damaged: 0 }] });
+});
+
+test("a store's last drill that failed is told, however many of another store came after it", async () => {
+  using dir = tempDir();
+  using work = await workspace({ init: ["--no-hooks", "--store", join(dir.path, "copy")] });
+  const evidence = { isOffsite: false, isProven: true, points: [], recoveryMs: 1000, pointAgeMs: 0, error: null };
+  const at = (day: number): string => new Date(Date.UTC(2026, 0, day)).toISOString();
+  addEvidence(stateOf(work).drills, { ...evidence, at: at(1), store: "local", isProven: false, recoveryMs: null, error: "it is gone" });
+  for (let day = 2; day <= 40; day += 1) addEvidence(stateOf(work).drills, { ...evidence, at: at(day), store: "local2" });
+  const { findings, drills } = await work.json(["status"], 3);
+  expect(findings).toContainEqual({ what: "the last drill from local failed: it is gone", hint: "holdfast drill --store local" });
+  expect(drills).toHaveLength(31);
 });
 
 test("without the key nothing was tried: exit 12, and no evidence against the copy", async () => {

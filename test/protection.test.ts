@@ -46,6 +46,18 @@ describe("status", () => {
       { what: expect.stringContaining("no hooks are installed"), hint: "holdfast hooks install" },
     ]);
   });
+
+  test("is at risk where what changed cannot be told, and says why", async () => {
+    using work = await workspace();
+    writeFileSync(join(work.repo.path, ".git/index"), "DIRC, and torn");
+    const { findings, unsaved, unsavedError } = await work.json(["status"], 3);
+    expect(unsaved).toBeUndefined();
+    expect(findings).toContainEqual({
+      what: `what changed since the last point cannot be told: ${unsavedError.message}`,
+      hint: expect.stringContaining("holdfast doctor"),
+    });
+    expect((await work.run(["status"])).stdout).toMatch(/would be lost +not known: what changed since cannot be told\n[^]*index/);
+  });
 });
 
 describe("doctor", () => {

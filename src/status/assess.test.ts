@@ -107,6 +107,13 @@ describe("it is named, with what to do:", () => {
     ["a point that is damaged", { damaged: ["p1"] }, "at_risk", /^point p1 is damaged$/, "holdfast points"],
     ["points that are damaged", { damaged: ["p1", "p2", "p3"] }, "at_risk", /^point p1 and 2 more are damaged$/, "holdfast points"],
     ["a store that cannot be read, for no known reason", { points: undefined }, "unprotected", /cannot be read/, /--from STORE/],
+    [
+      "changes that cannot be told",
+      { unsaved: undefined, unsavedError: { message: "git: index file corrupt", hint: "holdfast doctor" } },
+      "at_risk",
+      /^what changed since the last point cannot be told: git: index file corrupt$/,
+      "holdfast doctor",
+    ],
     ["settings that are gone", { isConfigMissing: true }, "at_risk", /backup.yaml is gone/, /holdfast doctor/],
     ["a point that could not be made", { lastFailure: "no space left" }, "at_risk", /could not be made: no space left/, "holdfast backup"],
     ["no hooks", { hooks: "missing" }, "at_risk", /no hooks/, "holdfast hooks install"],

@@ -18,6 +18,8 @@ export interface StatusFacts extends ProofFacts {
   readonly lastFailure: string | null;
   /** Changes since the last point; undefined when they are not known. */
   readonly unsaved: { readonly files: number; readonly refs: number } | undefined;
+  /** Why they cannot be told, where there is a last point to tell them from. */
+  readonly unsavedError?: { readonly message: string; readonly hint: string };
   /** The settings are those of the last point: their file is gone. */
   readonly isConfigMissing: boolean;
   readonly hooks: "firing" | "partly" | "missing";
@@ -142,6 +144,8 @@ export function assess(facts: StatusFacts): Assessment {
       `holdfast -C ${shellWord(silent)} hooks install`,
     );
   }
+  if (facts.unsavedError !== undefined)
+    find(`what changed since the last point cannot be told: ${facts.unsavedError.message}`, facts.unsavedError.hint);
   const unsaved = (facts.unsaved?.files ?? 0) + (facts.unsaved?.refs ?? 0);
   if (last !== undefined && unsaved > 0 && facts.now.getTime() - Date.parse(last.createdAt) > hour) {
     find("changes of more than an hour are in no point", "holdfast backup");

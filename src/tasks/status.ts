@@ -5,7 +5,7 @@ import { branchRefOf } from "../core/config.ts";
 import { BackupError } from "../core/errors.ts";
 import { alarming, type Rewrite } from "../core/rewrites.ts";
 import { parseStoreUrl } from "../core/store-url.ts";
-import { readEvidence } from "../drill/evidence.ts";
+import { type DrillEvidence, readEvidence } from "../drill/evidence.ts";
 import type { Repository } from "../git/repository.ts";
 import { withoutCredentials } from "../git/run.ts";
 import { type HooksStatus, hooksStatus } from "../hooks/status.ts";
@@ -43,7 +43,8 @@ export async function readStatus(app: App): Promise<Status> {
   const facts: StatusFacts = {
     now: now(),
     ...points,
-    unsaved: unsaved?.known === true ? { files: unsaved.files, refs: unsaved.refs } : undefined,
+    unsaved: unsaved.plan?.known === true ? { files: unsaved.plan.files, refs: unsaved.plan.refs } : undefined,
+    ...(unsaved.error === undefined ? {} : { unsavedError: unsaved.error }),
     lastFailure: readLastFailure(app),
     isConfigMissing: app.configFile.isRemembered,
     hooks: isFiring ? "firing" : isMissing ? "missing" : "partly",
@@ -56,27 +57,29 @@ export async function readStatus(app: App): Promise<Status> {
     key: readKey(app),
     ...readProof(app),
   };
-  return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved?.examples ?? [] };
+  return { ...facts, assessment: assess(facts), store: points.store, unsavedExamples: unsaved.plan?.examples ?? [] };
 }
 
-/** What is told of drills: the newest of them. */
+/** What is told of drills: the newest of them, and of each store the last, however long ago. */
+function newestOf(drills: readonly DrillEvidence[]): DrillEvidence[] {
+  const last = new Set(new Map(drills.map((drill) => [drill.store, drill])).values());
+  return drills.filter((drill, at) => at >= drills.length - drillsTold || last.has(drill));
+}
+
 const drillsTold = 30;
 
 /** Of a store that was taken out of the settings nothing is told. */
 function readProof(app: App): ProofFacts {
   const isHere = ({ store }: { readonly store: string }): boolean => app.config.stores.some(({ name }) => name === store);
   return {
-    drills: readEvidence(app.state.drills)
-      .filter(isHere)
-      .slice(-drillsTold)
-      .map(({ at, store, isOffsite, isProven, recoveryMs, error, points }) => ({
-        at: new Date(at),
-        store,
-        isOffsite,
-        isProven,
-        recoveryMs,
-        failure: error ?? points.flatMap(({ findings }) => findings)[0] ?? null,
-      })),
+    drills: newestOf(readEvidence(app.state.drills).filter(isHere)).map(({ at, store, isOffsite, isProven, recoveryMs, error, points }) => ({
+      at: new Date(at),
+      store,
+      isOffsite,
+      isProven,
+      recoveryMs,
+      failure: error ?? points.flatMap(({ findings }) => findings)[0] ?? null,
+    })),
     verifications: readVerifications(app.state.verifications)
       .filter(isHere)
       .map((verification) => ({ ...verification, at: new Date(verification.at) })),
@@ -149,12 +152,15 @@ function readAlarming(app: App): Rewrite[] {
   return alarming(readRewrites(app.state.rewrites), now(), (ref) => expected.has(ref));
 }
 
-async function readPlan(app: App): Promise<PointPlan | undefined> {
-  return planPoint(app).catch((error: unknown) => {
+async function readPlan(app: App): Promise<{ readonly plan?: PointPlan; readonly error?: Pick<BackupError, "message" | "hint"> }> {
+  try {
+    return { plan: await planPoint(app) };
+  } catch (error) {
+    if (!(error instanceof BackupError)) throw error;
     // Without a store there is no last point to compare with; the finding about the store says so.
-    if (error instanceof BackupError) return undefined;
-    throw error;
-  });
+    if (error.code === "not_protected" || error.code.startsWith("store_")) return {};
+    return { error: { message: error.message, hint: error.hint } };
+  }
 }
 
 async function readMirrors(app: App): Promise<MirrorFacts[]> {

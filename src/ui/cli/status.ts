@@ -42,7 +42,7 @@ export async function status(
 }
 
 function print(app: App, facts: Status, output: Output): void {
-  const { assessment, points, unsaved, unsavedExamples, copies, mirrors, hooks, now, store } = facts;
+  const { assessment, points, copies, mirrors, hooks, now, store } = facts;
   const last = points?.at(-1);
   output.line(`${wordsOf[assessment.protection]}  ${app.name}`);
   output.line();
@@ -50,7 +50,7 @@ function print(app: App, facts: Status, output: Output): void {
   if (last !== undefined) {
     const stored = points?.reduce((sum, point) => sum + storedSize(point), 0) ?? 0;
     rows.push(["last point", `${last.id}, ${age(new Date(last.createdAt), now)} (${last.kind}${last.consistent ? "" : ", partial"})`]);
-    rows.push(["would be lost", wouldBeLost(unsaved, unsavedExamples)]);
+    rows.push(["would be lost", wouldBeLost(facts)]);
     rows.push(["points", `${points?.length ?? 0} in ${store ?? "?"}, ${bytes(stored)}`]);
   }
   for (const copy of copies) {
@@ -105,7 +105,8 @@ function copyState(copy: CopyFacts, now: Date): string {
   return `${notes.length === 0 ? "whole" : notes.join(", ")}, seen ${age(copy.lastOkAt, now)}`;
 }
 
-function wouldBeLost(unsaved: Status["unsaved"], examples: readonly string[]): string {
+function wouldBeLost({ unsaved, unsavedError, unsavedExamples: examples }: Status): string {
+  if (unsavedError !== undefined) return "not known: what changed since cannot be told";
   if (unsaved === undefined) return "not known: the machine does not remember the last point (holdfast backup)";
   if (unsaved.files + unsaved.refs === 0) return "nothing: the last point holds all of it";
   const names = examples.length === 0 ? "" : `: ${examples.map(path).join(", ")}${unsaved.files > examples.length ? ", …" : ""}`;

@@ -56,7 +56,7 @@ describe("status", () => {
       what: `what changed since the last point cannot be told: ${unsavedError.message}`,
       hint: expect.stringContaining("holdfast doctor"),
     });
-    expect((await work.run(["status"])).stdout).toMatch(/would be lost +not known: what changed since cannot be told\n[^]*index/);
+    expect((await work.run(["status"])).stdout).toMatch(/would be lost +not known: what changed since cannot be told\n[\s\S]*index/);
   });
 });
 

@@ -172,7 +172,7 @@ async function clearLeftovers(app: App, store: FolderStore, at: Date): Promise<v
   const sweeps: readonly (() => unknown)[] = [
     () => store.clearLeftovers(at),
     () => clearOrphansOf(app, store, at),
-    () => [app.state.lock, app.state.workerLock, app.state.drillLock].forEach((lock) => void sweepLock(lock)),
+    ...[app.state.lock, app.state.workerLock, app.state.drillLock].map((lock) => () => sweepLock(lock)),
     () => sweepAllScratch(app),
     () => removeTree(join(app.state.root, "packing")),
     () => clearPlain(app.state.root),

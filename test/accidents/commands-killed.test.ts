@@ -3,8 +3,7 @@
  * published is there, the settings can be read, and the same command works without a hand; at the end nothing is left of any of
  * them and every point restores. HOLDFAST_KILLS sets how many kills there are with those of backups-killed.test.ts.
  */
-import { appendFileSync, existsSync, lutimesSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { appendFileSync, existsSync, lutimesSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, type ExpectStatic, test } from "vitest";
 import { parseConfig } from "../../src/core/config.ts";
@@ -121,6 +120,7 @@ const looking: readonly Command[] = [
     again: (scene, number) => ["recover", scene.folder("disk"), scene.target(number + 0.5), "--primary", scene.folder(`primary-${number}`)],
   },
   { name: "drill", args: () => ["drill", "--store", "disk"] },
+  { name: "verify --decode", args: () => ["verify", "--decode"] },
   { name: "doctor", args: () => ["doctor"] },
   {
     name: "hooks install",
@@ -292,7 +292,8 @@ class Scene implements Disposable {
     this.repo = gitRepo(files());
     this.store = new FolderStore("local", this.folder("store"));
     this.state = stateLayout(stateDirOf(join(this.repo.path, ".git")));
-    this.environment = { HOLDFAST_CONFIG_DIR: this.folder("keys"), HOLDFAST_LOCK_WAIT: "60" };
+    mkdirSync(this.folder("tmp"));
+    this.environment = { HOLDFAST_CONFIG_DIR: this.folder("keys"), HOLDFAST_LOCK_WAIT: "60", TMPDIR: this.folder("tmp") };
   }
 
   [Symbol.dispose](): void {
@@ -491,7 +492,7 @@ class Scene implements Disposable {
     const known = new Set(Object.values(stateLayout("")).map((path) => path.replace(/^\//, "")));
     this.expect(readdirSync(this.state.root).filter((name) => !known.has(name) && name !== "mirror.git" && name !== "backup.yaml")).toEqual([]);
     for (const lock of [this.state.lock, this.state.workerLock, this.state.drillLock]) this.expect(existsSync(lock), lock).toBe(false);
-    this.expect([...readdirSync(this.state.scratch), ...readdirSync(tmpdir()).filter((name) => name.startsWith("holdfast-"))]).toEqual([]);
+    this.expect([...readdirSync(this.state.scratch), ...readdirSync(this.folder("tmp")).filter((name) => name.startsWith("holdfast-"))]).toEqual([]);
     this.expect(readdirSync(this.repo.path).sort()).toEqual([".git", "backup.yaml", "notes", "src"]);
     this.expect(readdirSync(join(this.repo.path, ".git/hooks")).filter((name) => /tmp|holdfast-/.test(name))).toEqual([]);
     this.expect(readdirSync(join(this.repo.path, ".git/objects/pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);

@@ -14,6 +14,7 @@ import { readContents, readNote } from "../points/catalogue.ts";
 import { readIdentity } from "../points/identity.ts";
 import { type PrunedPoint, readPruned } from "../points/pruned.ts";
 import { readCopyState } from "../replicate/copy-state.ts";
+import { acquireLock } from "../state/lock.ts";
 import { makeScratch } from "../state/scratch.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, type Finding, fault } from "../verify/finding.ts";
@@ -180,15 +181,20 @@ async function readRemoved(app: App, store: Store, primary: Store, options: Call
   return removed;
 }
 
-/** Nothing is mended beside whatever else writes into the store; reading needs no lock, nor does a capture of its own. */
+/** Nothing is mended beside whatever else writes into the store; reading needs no lock. */
 async function repairLocked(app: App, request: RepairRequest): Promise<RepairResult> {
   const { signal } = request.options;
-  await using _lock = await lockStore(app, request.store, {
-    purpose: "repairing a store",
-    waitMs: lockWaitMs,
-    ...(signal === undefined ? {} : { signal }),
+  const options = { purpose: "repairing a store", waitMs: lockWaitMs, ...(signal === undefined ? {} : { signal }) };
+  await using _lock = await lockStore(app, request.store, options);
+  const isPrimary = request.store.url === primaryStore(app).url;
+  return repair({
+    ...request,
+    async recapture(full, spool) {
+      // No copying waits for a point, but a capture does for another one.
+      await using _capture = isPrimary ? undefined : await acquireLock(app.state.lock, options);
+      return await recapture(app, request.store, full, spool);
+    },
   });
-  return repair({ ...request, recapture: (full, spool) => recapture(app, request.store, full, spool) });
 }
 
 /** As the point was captured, and as if there had been none before it. */

@@ -104,6 +104,11 @@ function hintOf(code: ErrorCode, message: string, cause: unknown): string {
   return isUnwritten ? unwrittenHint : kinds[code].hint;
 }
 
+/** What was read cannot be believed or understood, and says nothing of any other file. */
+export function isOfOneFile(error: unknown): error is BackupError {
+  return error instanceof BackupError && (error.code === "damaged" || error.code === "format_newer");
+}
+
 /** The system's code (`ENOENT`, `ENOSPC`, …) of a thrown value, or undefined. */
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;

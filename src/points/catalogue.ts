@@ -6,7 +6,7 @@
 import { readArtifact } from "../archive/artifact-file.ts";
 import { type Catalogue, sortPoints } from "../core/catalogue.ts";
 import { type Contents, type ContentsRecord, foldContents, type NoteEntry, parseContents } from "../core/contents.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, isOfOneFile } from "../core/errors.ts";
 import { isPointId, type PointId } from "../core/ids.ts";
 import { type Artifact, findArtifact, idOf, keyOf, type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
@@ -49,7 +49,7 @@ export async function readCatalogue(store: Store, options: CallOptions = {}): Pr
         if (found !== artifact.size) damaged.push({ id: manifest.id, key: place, error: incomplete(store, artifact, found) });
       }
     } catch (error) {
-      if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
+      if (!isOfOneFile(error)) throw error;
       damaged.push({ id: idOf(key), key, error });
     }
   };
@@ -84,11 +84,11 @@ export async function findManifest(store: Store, id: PointId, options: CallOptio
 
 /** The manifest under a key; undefined when it is absent or cannot be believed. */
 async function readManifest(store: Store, key: string, options: CallOptions = {}): Promise<Manifest | undefined> {
-  const bytes = await readAll(store, key, options);
   try {
+    const bytes = await readAll(store, key, options);
     return bytes === undefined ? undefined : parseManifest(bytes.toString("utf8"), key);
   } catch (error) {
-    if (error instanceof BackupError && (error.code === "damaged" || error.code === "format_newer")) return undefined;
+    if (isOfOneFile(error)) return undefined;
     throw error;
   }
 }

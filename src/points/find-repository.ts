@@ -1,5 +1,5 @@
 /** In a place that many repositories share, each has a folder of its own, named by its id: which one is meant. */
-import { BackupError } from "../core/errors.ts";
+import { BackupError, isOfOneFile } from "../core/errors.ts";
 import { isRepositoryId } from "../core/ids.ts";
 import { printablePath } from "../core/paths.ts";
 import { repositoryUrl } from "../core/store-url.ts";
@@ -18,7 +18,7 @@ export async function findRepository(url: string, openAt: (folder: string) => St
     const store = openAt(`${id}/`);
     // Damaged in one folder, it must not keep the others from being found.
     const identity = await findIdentity(store, options).catch((error: unknown) => {
-      if (error instanceof BackupError && (error.code === "damaged" || error.code === "format_newer")) return undefined;
+      if (isOfOneFile(error)) return undefined;
       throw error;
     });
     if (identity !== undefined) found.push({ id, name: identity.name, store });

@@ -3,7 +3,7 @@
  * with years of points. Days are folders at the top and ids sort by time, so the days are asked for, the newest first.
  */
 import { type Catalogue, chainOf } from "../core/catalogue.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, isOfOneFile } from "../core/errors.ts";
 import { type PointId, pointTime } from "../core/ids.ts";
 import { type Manifest, manifestKey, parseManifest } from "../core/manifest.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
@@ -63,7 +63,7 @@ async function firstThat(
     if (until !== undefined && day > until.toISOString().slice(0, 10).replaceAll("-", "")) continue;
     for (const id of (await listIds(store, day, options)).filter(isEarly)) {
       const point = await readManifest(store, id, options).catch((error: unknown) => {
-        if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
+        if (!isOfOneFile(error)) throw error;
         damaged.push({ id, key: manifestKey(id), error });
         return undefined;
       });

@@ -4,6 +4,7 @@
  * mark counts. (docs/adr/0023-marks.md)
  */
 import * as z from "zod";
+import { isOfOneFile } from "../core/errors.ts";
 import { isPointId, type PointId } from "../core/ids.ts";
 import { parseJson } from "../core/json.ts";
 import { bytesSource, type CallOptions, readAll, type Store } from "../stores/store.ts";
@@ -38,12 +39,22 @@ export async function readMarks(store: Store, options: CallOptions = {}): Promis
   // Stamps sort by time.
   for (const { key, point } of keys.toSorted((a, b) => (a.stamp < b.stamp ? -1 : 1))) {
     const before = marks.get(point) ?? { isPinned: false, verified: undefined };
-    const result = markSchema.safeParse(parseJson((await readAll(store, key, options))?.toString("utf8") ?? ""));
+    const result = markSchema.safeParse(parseJson(await readText(store, key, options)));
     if (!result.success || result.data.point !== point) marks.set(point, { ...before, isPinned: true });
     else if (result.data.mark === "verified") marks.set(point, { ...before, verified: result.data });
     else marks.set(point, { ...before, isPinned: result.data.mark === "pinned" });
   }
   return marks;
+}
+
+/** "" where it cannot be read. */
+async function readText(store: Store, key: string, options: CallOptions): Promise<string> {
+  try {
+    return (await readAll(store, key, options))?.toString("utf8") ?? "";
+  } catch (error) {
+    if (!isOfOneFile(error)) throw error;
+    return "";
+  }
 }
 
 /** `stamp`: a new id for this moment; of two marks the one with the later stamp counts. */

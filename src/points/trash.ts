@@ -5,7 +5,7 @@
  * Both ways a point is copied whole before the first byte of it is deleted: a run that is killed leaves it whole in one of
  * the two places, and the next one clears the rest.
  */
-import { BackupError } from "../core/errors.ts";
+import { BackupError, isOfOneFile } from "../core/errors.ts";
 import { dayOf, type PointId } from "../core/ids.ts";
 import { type Manifest, manifestKey, parseArtifactName, parseManifest } from "../core/manifest.ts";
 import { type CallOptions, copyKey, readAll, type Store, type StoreEntry } from "../stores/store.ts";
@@ -22,12 +22,12 @@ export async function readTrash(store: Store, options: CallOptions = {}): Promis
   for await (const { key } of store.list("trash/", options)) {
     const [, folder] = /^(trash\/\d{8})\/[^/]+\.json$/.exec(key) ?? [];
     if (folder === undefined) continue;
-    const bytes = await readAll(store, key, options);
     try {
+      const bytes = await readAll(store, key, options);
       if (bytes !== undefined) found.push({ manifest: parseManifest(bytes.toString("utf8"), key), folder });
     } catch (error) {
       // A damaged one goes when its days are over, like the rest of its folder.
-      if (!(error instanceof BackupError)) throw error;
+      if (!isOfOneFile(error)) throw error;
     }
   }
   return found.sort((a, b) => (a.manifest.id < b.manifest.id ? -1 : 1));

@@ -2,7 +2,7 @@
  * What a copy lacks. Usually only the days since it was last seen whole are listed, on both sides; all of it once a day, when
  * asked, and where a budget has to count every byte.
  */
-import { BackupError } from "../core/errors.ts";
+import { type BackupError, isOfOneFile } from "../core/errors.ts";
 import { dayOf, type PointId } from "../core/ids.ts";
 import { isEncrypted, type Manifest, manifestKey } from "../core/manifest.ts";
 import { findManifest, readCatalogue } from "../points/catalogue.ts";
@@ -102,7 +102,7 @@ async function readManifests(
       const manifest = await findManifest(primary, id, options);
       if (manifest !== undefined) manifests.push(manifest); // else removed since it was listed
     } catch (error) {
-      if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
+      if (!isOfOneFile(error)) throw error;
       damage ??= error;
       unreadable += 1;
     }

@@ -1,7 +1,7 @@
 /** Where commits were seen: refs and HEADs that points name, and stash entries in the reflogs that they hold. */
 import { TarReader } from "../archive/tar-read.ts";
 import type { Catalogue } from "../core/catalogue.ts";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, isOfOneFile } from "../core/errors.ts";
 import type { PointId } from "../core/ids.ts";
 import { findArtifact, type Manifest } from "../core/manifest.ts";
 import { oidsInReflog } from "../git/refs.ts";
@@ -56,7 +56,7 @@ async function readOne(store: Store, point: Manifest, options: CallOptions): Pro
     if (hasStashLog) for (const oid of await readStashLog(store, point, options)) add(oid, "refs/stash");
     return seen;
   } catch (error) {
-    if (error instanceof BackupError && (error.code === "damaged" || error.code === "format_newer")) return error;
+    if (isOfOneFile(error)) return error;
     throw error;
   }
 }

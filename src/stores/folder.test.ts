@@ -1,5 +1,6 @@
 /** What a folder store makes of disks that are pulled out, exchanged, nearly full, that lie, or that cannot do what ext4 can. */
 import { execFileSync } from "node:child_process";
+import type * as nodeFs from "node:fs";
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import type * as fs from "node:fs/promises";
 import { join } from "node:path";
@@ -9,7 +10,19 @@ import { FolderStore } from "./folder.ts";
 import { bytesSource, readAll, type Source } from "./store.ts";
 
 /** What the file system does otherwise, by its call. */
-const faults: { link?: string; sync?: string; shortWrites?: boolean; flip?: boolean; beforeLink?: () => void } = {};
+const faults: { link?: string; sync?: string; read?: string; shortWrites?: boolean; flip?: boolean; beforeLink?: () => void } = {};
+
+vi.mock("node:fs", async (original) => {
+  const real = await original<typeof nodeFs>();
+  return {
+    ...real,
+    createReadStream(...args: Parameters<typeof nodeFs.createReadStream>) {
+      const stream = real.createReadStream(...args);
+      if (faults.read !== undefined) stream.destroy(Object.assign(new Error(`${faults.read}: made to fail`), { code: faults.read }));
+      return stream;
+    },
+  };
+});
 
 vi.mock("node:fs/promises", async (original) => {
   const real = await original<typeof fs>();
@@ -176,6 +189,19 @@ describe("a file system", () => {
     faults.sync = "ENOSPC";
     await expect(store.put("20261121/a", bytesSource("one"))).rejects.toMatchObject({ code: "store_full" });
     expect(await listed()).toEqual([]);
+  });
+
+  test("of which a sector is bad, or a file belongs to another user, has lost that file and no more", async () => {
+    await store.put("20261121/a", bytesSource("one"));
+    faults.read = "EIO";
+    await expect(readAll(store, "20261121/a")).rejects.toMatchObject({
+      code: "damaged",
+      message: expect.stringMatching(/cannot read 20261121\/a .*EIO/),
+    });
+    faults.read = "EACCES";
+    await expect(readAll(store, "20261121/a")).rejects.toMatchObject({ code: "damaged", hint: expect.stringContaining("another user: ls -l") });
+    faults.read = "ENODEV";
+    await expect(readAll(store, "20261121/a")).rejects.toMatchObject({ code: "store_missing" });
   });
 
   test("on which another writer was first has theirs: the same bytes are done, others are refused", async () => {

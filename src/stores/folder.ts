@@ -159,7 +159,7 @@ export class FolderStore implements LocalStore {
     try {
       yield* createReadStream(this.fileOf(key), { highWaterMark: 1 << 20, ...window, ...(signal === undefined ? {} : { signal }) });
     } catch (error) {
-      throw signal?.aborted === true ? signal.reason : this.#translate(error, `read ${key} from`);
+      throw signal?.aborted === true ? signal.reason : this.#unreadable(error, key);
     }
   }
 
@@ -276,6 +276,15 @@ export class FolderStore implements LocalStore {
     } finally {
       await handle.close();
     }
+  }
+
+  /** A bad sector, or a file that a run as root left: that file is lost to us, and no other. */
+  #unreadable(error: unknown, key: string): unknown {
+    const code = systemCode(error) ?? "";
+    const isOurs = !["EACCES", "EPERM"].includes(code);
+    if (isOurs && code !== "EIO") return this.#translate(error, `read ${key} from`);
+    const hint = isOurs ? {} : { hint: `it may belong to another user: ls -l ${this.fileOf(key)}` };
+    return new BackupError("damaged", `cannot read ${key} from the store ${this.name} (${this.#root}): ${code}`, { cause: error, ...hint });
   }
 
   #translate(error: unknown, doing: string): unknown {

@@ -1,6 +1,6 @@
 /** Reads artifacts of a store and compares their sums: what is not as its manifest says is named. */
 import { createHash } from "node:crypto";
-import { BackupError } from "../core/errors.ts";
+import { BackupError, isOfOneFile } from "../core/errors.ts";
 import { type Artifact, keyOf, type Manifest } from "../core/manifest.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { type Fault, fault } from "./finding.ts";
@@ -31,14 +31,11 @@ export async function checkPiece(store: Store, { manifest, artifact, key }: Piec
     if (size !== artifact.size) return damaged(`has ${size} bytes, its manifest says ${artifact.size}`);
     return sum.digest("hex") === artifact.sha256 ? undefined : damaged("has other bytes than were written");
   } catch (error) {
-    if (!(error instanceof BackupError) || !isOfOneFile(error)) throw error;
+    // A blob that a branch's host has lost, say: the next file may be well.
+    const isOfThisFile = isOfOneFile(error) || (error instanceof BackupError && error.code === "store_failed");
+    if (!isOfThisFile) throw error;
     return damaged(`cannot be read: ${error.message}`);
   }
-}
-
-/** A bad sector, a lost blob: the next file may be well. */
-function isOfOneFile({ code }: BackupError): boolean {
-  return code === "damaged" || code === "store_failed";
 }
 
 /** True when it has the bytes that the manifest names. A store that does not answer has not. */

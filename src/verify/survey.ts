@@ -1,6 +1,6 @@
 /** What is in a store, by its listing and its manifests. Reads no artifact. */
 import { createHash } from "node:crypto";
-import { BackupError } from "../core/errors.ts";
+import { type BackupError, isOfOneFile } from "../core/errors.ts";
 import type { StoredManifest } from "../core/history.ts";
 import type { PointId } from "../core/ids.ts";
 import { idOf, parseManifest } from "../core/manifest.ts";
@@ -41,12 +41,12 @@ export async function readStoredManifest(
   key: string,
   options: CallOptions = {},
 ): Promise<StoredManifest | { id: PointId; key: string; error: BackupError } | undefined> {
-  const bytes = await readAll(store, key, options);
-  if (bytes === undefined) return undefined;
   try {
+    const bytes = await readAll(store, key, options);
+    if (bytes === undefined) return undefined;
     return { manifest: parseManifest(bytes.toString("utf8"), key), sha256: createHash("sha256").update(bytes).digest("hex") };
   } catch (error) {
-    if (!(error instanceof BackupError) || (error.code !== "damaged" && error.code !== "format_newer")) throw error;
+    if (!isOfOneFile(error)) throw error;
     return { id: idOf(key), key, error };
   }
 }

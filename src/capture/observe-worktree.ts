@@ -130,7 +130,7 @@ class Collector implements Finding {
     if (!policy.mayDescend(path)) return this.#leave(path, policy.judgeIgnored(path).reason);
     let leftOut = 0;
     const enter = (below: string): boolean => policy.mayDescend(`${folder}/${below}/`) && !this.#request.foreign.has(this.#at(`${folder}/${below}`));
-    for (const entry of walk(this.#at(folder), { enter })) {
+    for (const entry of walk(this.#at(folder), { enter, unreadable: (below, code) => this.#unreadable(joined(folder, below), code) })) {
       const found = `${folder}/${entry.path}`;
       if (entry.type === "folder") {
         // Only folders that are chosen as such are kept empty; the others come with what is chosen in them.
@@ -181,7 +181,7 @@ class Collector implements Finding {
     this.#touchParents(folder);
     this.#folders.set(folder, true);
     const enter = (below: string): boolean => below.includes(".git/") || policy.judgeUntracked(`${folder}/${below}/`).isIn;
-    for (const entry of walk(root, { enter, unreadable: (path, code) => this.#unreadable(`${folder}/${path}`, code) })) {
+    for (const entry of walk(root, { enter, unreadable: (below, code) => this.#unreadable(joined(folder, below), code) })) {
       const path = `${folder}/${entry.path}`;
       if (entry.type === "folder") {
         if (enter(entry.path)) this.#folders.set(path, true);
@@ -266,6 +266,11 @@ class Collector implements Finding {
   #at(path: string): string {
     return `${this.#request.root}/${path}`;
   }
+}
+
+/** `below`: as a walk of the folder names what is in it, "" for the folder itself. */
+function joined(folder: string, below: string): string {
+  return below === "" ? folder : `${folder}/${below}`;
 }
 
 /** assume-unchanged and skip-worktree: git itself does not look at the file any more. */

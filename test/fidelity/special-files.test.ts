@@ -43,8 +43,9 @@ test("a socket, a fifo, and a fifo where a tracked file was: named, and not wait
 });
 
 test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest is kept", async () => {
-  using repo = gitRepo({ "hidden/tracked": "1\n", "locked/tracked": "1\n", closed: "1\n", open: "1\n" });
-  for (const path of ["secret", "hidden/untracked", "locked/untracked"]) repo.write(path, "x\n");
+  using repo = gitRepo({ ".gitignore": "data/\nlogs/\n", "hidden/tracked": "1\n", "locked/tracked": "1\n", closed: "1\n", open: "1\n" });
+  for (const path of ["secret", "hidden/untracked", "locked/untracked", "data/private/rows", "data/rows", "logs/today"]) repo.write(path, "x\n");
+  writeFileSync(join(repo.path, "backup.yaml"), "version: 1\ninclude: [data/, logs/]\n");
   repo.write("closed", "changed\n");
   using store = gitRepo();
   for (let folder = dirname(repo.path); folder !== "/tmp" && folder !== "/"; folder = dirname(folder)) chmodSync(folder, 0o711);
@@ -53,6 +54,7 @@ test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest 
   const run = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => asNobody(repo.path, env, args);
   expect(await run("init", "--yes", "--no-hooks", "--store", join(store.path, "points"))).toMatchObject({ code: 0 });
   execFileSync("chown", ["root:root", join(repo.path, "secret"), join(repo.path, "closed")]);
+  for (const path of ["data/private", "logs"]) chmodSync(join(repo.path, path), 0);
   for (const path of ["secret", "closed"]) chmodSync(join(repo.path, path), 0o600);
   chmodSync(join(repo.path, "hidden"), 0);
   chmodSync(join(repo.path, "locked"), 0o600);
@@ -62,7 +64,8 @@ test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest 
   expect(backup.stderr + backup.stdout).not.toContain("error");
   const { problems } = JSON.parse(backup.stdout) as { problems: { code: string; path: string }[] };
   const unreadable = problems.filter(({ code }) => code === "unreadable").map(({ path }) => path);
-  for (const path of ["secret", "closed", "hidden", "hidden/tracked", "locked/tracked", "locked/untracked"]) expect(unreadable).toContain(path);
+  const expected = ["secret", "closed", "hidden", "hidden/tracked", "locked/tracked", "locked/untracked", "data/private", "logs"];
+  for (const path of expected) expect(unreadable).toContain(path);
   expect(backup.code).toBe(3);
   const restored = await run("restore", "--to", join(store.path, "restored"), "--json");
   expect(restored.stderr + restored.stdout).not.toContain("error");

@@ -50,27 +50,27 @@ export async function listConverted(request: ConversionRequest): Promise<Set<str
   const input = Buffer.concat(tracked.map((path) => Buffer.concat([pathBytes(path), Buffer.of(0)])));
   const { stdout } = await git(["check-attr", "-z", "--stdin", ...attributes], { cwd: root, input });
   const fields = decodePath(stdout).split("\0");
-  const byPath = new Map<string, { isFiltered: boolean; mayConvert: boolean }>();
+  const byPath = new Map<string, { isForeign: boolean; mayConvert: boolean }>();
   for (let i = 0; i + 2 < fields.length; i += 3) {
     const [path, name, value] = fields.slice(i, i + 3) as [string, string, string];
-    const seen = byPath.get(path) ?? { isFiltered: false, mayConvert: isEverywhere };
+    const seen = byPath.get(path) ?? { isForeign: false, mayConvert: isEverywhere };
     const isSet = value !== "unspecified" && value !== "unset";
-    byPath.set(path, { isFiltered: seen.isFiltered || (name === "filter" && isSet && value !== "lfs"), mayConvert: seen.mayConvert || isSet });
+    byPath.set(path, { isForeign: seen.isForeign || (isSet && hasAnySize.has(name)), mayConvert: seen.mayConvert || isSet });
   }
   const converted = new Set<string>();
   const candidates: string[] = [];
-  for (const [path, { isFiltered, mayConvert }] of byPath) {
-    if (isFiltered) converted.add(path);
+  for (const [path, { isForeign, mayConvert }] of byPath) {
+    if (isForeign) converted.add(path);
     else if (mayConvert) candidates.push(path);
   }
   for (const path of await withOtherSize(request, candidates)) converted.add(path);
   return converted;
 }
 
-/**
- * Every built-in conversion either changes the size or changes nothing: line ends add or drop a byte each,
- * an expanded `$Id$` is longer, an encoding of pure ASCII in the same width is the same bytes, LFS puts a pointer.
- */
+/** Conversions to other bytes that may be as many: an encoding together with line ends, an LFS pointer for a file of its own size. */
+const hasAnySize = new Set(["filter", "working-tree-encoding"]);
+
+/** The others either change the size or change nothing: line ends add or drop a byte each, an expanded `$Id$` is longer. */
 async function withOtherSize({ root, index }: ConversionRequest, paths: readonly string[]): Promise<string[]> {
   if (paths.length === 0) return [];
   const wanted = new Set(paths);

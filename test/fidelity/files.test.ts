@@ -1,5 +1,6 @@
 /** Files of the worktree, every kind that a folder can hold: each comes back byte for byte, or is named with the reason. */
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   appendFileSync,
   chmodSync,
@@ -21,7 +22,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { journey } from "../support/journey.ts";
 import { noise } from "../support/noise.ts";
-import { gitRepo, type TestRepo } from "../support/repo.ts";
+import { gitRepo, type TestRepo, tempDir } from "../support/repo.ts";
 
 /** A path of any bytes, written in latin1. */
 function raw(repo: TestRepo, path: string): Buffer {
@@ -148,6 +149,18 @@ describe("bytes that git would convert", () => {
     await trip.verify();
   });
 
+  test("encodings and line ends that together keep the size", async () => {
+    using repo = gitRepo();
+    repo.write(".gitattributes", "*.txt text eol=crlf working-tree-encoding=ISO-8859-1\n*.u16 text eol=lf working-tree-encoding=UTF-16LE\n");
+    repo.write("x.txt", Buffer.from("\xe9\r\n", "latin1"));
+    repo.write("x.u16", Buffer.from("\u6f22\n", "utf16le"));
+    repo.commit();
+    for (const name of ["x.txt", "x.u16"]) expect(repo.git("cat-file", "-s", `:${name}`)).toBe(String(statSync(join(repo.path, name)).size));
+    using trip = await journey(repo.path);
+    await trip.mark("as written");
+    await trip.verify();
+  });
+
   test("converted by the user's own attributes, which no setting names", async () => {
     using repo = gitRepo({ "a.txt": "one\ntwo\n" });
     const folder = join(process.env["XDG_CONFIG_HOME"] ?? "", "git");
@@ -178,6 +191,24 @@ describe("bytes that git would convert", () => {
     await trip.mark("filtered");
     repo.write("x.rot", "changed\n");
     await trip.mark("changed");
+    await trip.verify();
+  });
+
+  test("an LFS file that is as long as its pointer", async () => {
+    using dir = tempDir();
+    using repo = gitRepo();
+    const content = Buffer.alloc(128, "even\n");
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${createHash("sha256").update(content).digest("hex")}\nsize 128\n`;
+    expect(pointer).toHaveLength(content.length);
+    for (const [name, bytes] of Object.entries({ pointer, content })) writeFileSync(join(dir.path, name), bytes);
+    const config = ["-c", `filter.lfs.clean=cat ${dir.path}/pointer`, "-c", `filter.lfs.smudge=cat ${dir.path}/content`];
+    repo.write(".gitattributes", "*.bin filter=lfs -text\n");
+    repo.write("even.bin", content);
+    for (const setting of config) if (setting !== "-c") repo.git("config", ...(setting.split(/=(.*)/s).slice(0, 2) as [string, string]));
+    repo.commit();
+    expect(repo.git("cat-file", "-p", "HEAD:even.bin")).toBe(pointer.trimEnd());
+    using trip = await journey(repo.path, { config });
+    await trip.mark("smudged");
     await trip.verify();
   });
 

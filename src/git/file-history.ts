@@ -21,7 +21,7 @@ export async function listVersions(
 ): Promise<CommittedVersion[]> {
   // Against each parent (-m): a merge can bring a version that no parent has.
   const format = "--format=commit %H %cI";
-  const log = ["log", "--all", "-m", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-show-signature", format];
+  const log = ["log", "--all", "-m", "--raw", "-z", "--no-renames", "--no-abbrev", format];
   const { stdout } = await git(["--git-dir", gitDir, ...log], options);
   const found = new Map<string, CommittedVersion>();
   let commit = "";

@@ -21,10 +21,11 @@ export interface GitResult {
   readonly stderr: string;
 }
 
-/** Configuration for every call of ours: no hooks, no daemons, no housekeeping in the user's repository. */
+/** Configuration for every call of ours: no hooks, no daemons, no housekeeping in the user's repository, and logs without additions or gaps. */
 const quiet = [
   "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
   "-c", "core.quotePath=false", "-c", "advice.detachedHead=false", "-c", "protocol.ext.allow=never",
+  "-c", "log.showSignature=false", "-c", "log.showRoot=true", "-c", "log.diffMerges=separate",
 ]; // biome-ignore format: pairs
 
 /** These calls stay on the machine. Old gits know no GIT_NO_LAZY_FETCH: a partial clone would go to its remote for what it lacks. */

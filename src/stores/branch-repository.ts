@@ -287,7 +287,7 @@ export class BranchRepository {
 
   async #trailer(commit: string, name: string): Promise<string> {
     const format = `--format=%(trailers:key=${name},valueonly)`;
-    return (await this.#run(() => gitText(["log", "-1", "--no-show-signature", format, commit, "--"], { cwd: this.gitDir }))).trim();
+    return (await this.#run(() => gitText(["log", "-1", format, commit, "--"], { cwd: this.gitDir }))).trim();
   }
 
   /** Whole small blobs, by oid; those that are not here are left out. */

@@ -69,7 +69,7 @@ describe("the moment", () => {
     repo.write("nested/n.txt", "nested\n");
     using safe = await protect(repo.path);
     await safe.point();
-    const { target, worktrees } = await safe.restore(undefined, { git: withoutGit(), commonDir: undefined });
+    const { target, worktrees } = await safe.restore(undefined, { git: withoutGit(), gitDir: undefined });
     expect(repositoryState(target).tree).toEqual(repositoryState(repo.path).tree);
     expect(worktrees).toHaveLength(1);
     expect(repositoryState(worktrees[0] ?? "").status).toEqual(repositoryState(join(beside.path, "linked")).status);
@@ -93,10 +93,7 @@ describe("the commit", () => {
       state: { ...repositoryState(root), tree: [], gitFiles: {} },
     });
     for (const what of [first.slice(0, 9), "v2", "main", "HEAD~1"]) {
-      const [by, without] = [
-        await safe.restore(what, { commonDir: undefined }),
-        await safe.restore(what, { git: withoutGit(), commonDir: undefined }),
-      ];
+      const [by, without] = [await safe.restore(what, { gitDir: undefined }), await safe.restore(what, { git: withoutGit(), gitDir: undefined })];
       expect(without.explanation).toBe(by.explanation);
       expect(shapeOf(without.target)).toEqual(shapeOf(by.target));
       expect(repositoryState(without.target).fsck).toEqual([]);
@@ -136,7 +133,7 @@ describe("what cannot be restored without git", () => {
     expect(readFileSync(join(target, "changed.txt"), "utf8")).toBe("changed\n");
     expect(existsSync(join(target, ".git/index"))).toBe(true);
     expect(existsSync(join(target, ".git/objects"))).toBe(false);
-    await expect(safe.restore("HEAD", { git: withoutGit(), commonDir: undefined })).rejects.toMatchObject({ code: "git_missing" });
+    await expect(safe.restore("HEAD", { git: withoutGit(), gitDir: undefined })).rejects.toMatchObject({ code: "git_missing" });
   });
 });
 

@@ -10,7 +10,7 @@ export interface ResolvedPoint extends Resolved, Pick<FoundPoint, "chain" | "dam
  * Undefined where more than single points must be looked at: for a commit, a name, or digits that may be either.
  * Throws `no_points`, `unknown_point`, `ambiguous`, `usage`, and what a damaged manifest says.
  */
-export async function resolvePoint(request: Omit<ResolveRequest, "catalogue" | "commonDir">): Promise<ResolvedPoint | undefined> {
+export async function resolvePoint(request: Omit<ResolveRequest, "catalogue" | "gitDir">): Promise<ResolvedPoint | undefined> {
   const { what, at, filesFrom, paths, store, git } = request;
   const options = request.signal === undefined ? {} : { signal: request.signal };
   if (filesFrom !== undefined || (at !== undefined && what !== undefined)) return undefined;

@@ -22,8 +22,10 @@ export interface ResolveRequest {
   readonly paths: readonly string[];
   readonly store: Store;
   readonly catalogue: Catalogue;
-  /** The living repository, where there is one: it knows names that no point has yet. */
-  readonly commonDir: string | undefined;
+  /** Of the worktree that is asked in, where it is there: it knows names that no point has yet, and has a HEAD of its own. */
+  readonly gitDir: string | undefined;
+  /** Its name in points; the main one when absent. */
+  readonly worktree?: string;
   /** The git program when absent. */
   readonly git?: RestoreGit;
   readonly signal?: AbortSignal;
@@ -77,9 +79,9 @@ function momentOf(point: Manifest, { catalogue, paths, filesFrom }: ResolveReque
 }
 
 async function resolveCommit(request: Request, what: string, asOf: Manifest): Promise<Resolved> {
-  const { catalogue, commonDir, paths, at, git } = request;
+  const { catalogue, gitDir, paths, at, git } = request;
   using scratch = new Scratch(request);
-  const living = commonDir === undefined || at !== undefined ? undefined : await git.findCommit(commonDir, what);
+  const living = gitDir === undefined || at !== undefined ? undefined : await git.findCommit(gitDir, what);
   const known = await scratch.find(living?.oid ?? what, asOf, living === undefined);
   if (known === undefined) {
     if (living !== undefined) {
@@ -144,6 +146,9 @@ async function pointAtHead({ store, catalogue, signal }: ResolveRequest, oid: st
 
 const headSearch = 3;
 
+/** Of a worktree that was not there yet: a branch that no point has. */
+const noHead = { branch: "refs/holdfast/no-head", oid: null };
+
 /** Temporary repositories with the objects of a point, to find names and commits in. */
 class Scratch implements Disposable {
   readonly #request: Request;
@@ -195,7 +200,7 @@ class Scratch implements Disposable {
   }
 
   async #open(point: Manifest): Promise<string> {
-    const { store, catalogue, git, signal } = this.#request;
+    const { store, catalogue, git, worktree = "", signal } = this.#request;
     const options = signal === undefined ? {} : { signal };
     const chain = chainOf(point, catalogue);
     const contents = await readContents(store, chain, options);
@@ -209,8 +214,7 @@ class Scratch implements Disposable {
     await git.initRepository(gitDir, true, objectFormat);
     await fetchObjects(git, gitDir, store, chain, options);
     await writeRefs(git, gitDir, contents, options);
-    const main = contents.worktrees.find((worktree) => worktree.name === "");
-    if (main !== undefined) await writeHead(gitDir, main);
+    await writeHead(gitDir, contents.worktrees.find(({ name }) => name === worktree) ?? noHead);
     return gitDir;
   }
 

@@ -67,17 +67,18 @@ export async function findRestore(app: App, wish: RestoreWish, signal: AbortSign
   // Nothing keeps prune from running meanwhile: a restore may take long.
   const store = followingTrash(found.store);
   // Without git the living repository is not looked into: its objects may lie in ways that only git reads.
-  const commonDir = git?.isProgram === false ? undefined : app.repository.commonDir;
+  const { here } = app.repository;
+  const place = { gitDir: git?.isProgram === false ? undefined : here.gitDir, worktree: here.name };
   if (what !== undefined && !points.some(({ id }) => id.startsWith(what))) {
     throwIfDamaged(what, damaged);
     const pruned = await findPruned(what, store, points, signal);
     if (pruned !== undefined) {
-      const resolved = await resolve({ ...wish, ...pruned, commonDir, signal });
+      const resolved = await resolve({ ...wish, ...pruned, ...place, signal });
       const explanation = `${resolved.explanation}, which was pruned: holdfast undelete ${resolved.plan.point.id} brings it back into the store`;
       return { ...resolved, explanation, store: pruned.store, points, damaged, signature: judgePlan(resolved.plan, judge), newSigners, ...by };
     }
   }
-  const resolved = await resolve({ ...wish, store, catalogue: points, commonDir, signal });
+  const resolved = await resolve({ ...wish, store, catalogue: points, ...place, signal });
   return { ...resolved, store, points, damaged, signature: judgePlan(resolved.plan, judge), newSigners, ...by };
 }
 

@@ -7,6 +7,7 @@ import { type CliResult, runCli, runRestore } from "../support/cli.ts";
 import { protect } from "../support/protected.ts";
 import { gitRepo, type TempDir, type TestRepo, tempDir } from "../support/repo.ts";
 import { snapshotTree } from "../support/tree.ts";
+import { workspace } from "../support/workspace.ts";
 
 let repo: TestRepo;
 let dir: TempDir;
@@ -140,6 +141,29 @@ test("a commit whose tracked file stands where later untracked ones are: it wins
   expect(snapshotTree(target, { exclude: [".git"] }).map(({ path, size, sameFileAs }) => `${path} ${size} ${sameFileAs ?? ""}`)).toEqual([
     "place 7 ", "stays 2 ", "taken 8 ", "zz 10 zz", "zzz 10 zz",
   ]); // biome-ignore format: a tree
+});
+
+test("in a linked worktree HEAD is its own: now, in a point, and without git", async () => {
+  using work = await workspace();
+  const linked = join(work.path, "linked");
+  work.repo.git("worktree", "add", "-q", "-b", "side", linked);
+  await work.backup();
+  writeFileSync(join(linked, "a.txt"), "side\n");
+  execFileSync("git", ["commit", "-q", "-a", "-m", "side"], { cwd: linked });
+  await work.backup();
+  work.repo.write("a.txt", "main\n");
+  work.repo.commit();
+  await work.backup();
+  const restored = async (...args: string[]): Promise<string> => {
+    const target = mkdtempSync(join(work.path, "out-"));
+    expect(await runRestore([...args, "--to", target], { cwd: linked })).toMatchObject({ code: 0 });
+    return readFileSync(join(target, "a.txt"), "utf8");
+  };
+  expect([await restored("HEAD"), await restored("HEAD~1"), await restored("HEAD@{1}")]).toEqual(["side\n", "one\n", "one\n"]);
+  expect([await restored("HEAD", "--at", "now"), await restored("HEAD", "--no-git")]).toEqual(["side\n", "side\n"]);
+  const first = (await work.points())[0]?.createdAt ?? "";
+  const early = await runRestore(["HEAD", "--at", first, "--to", join(work.path, "early")], { cwd: linked });
+  expect(early).toMatchObject({ code: 1, stderr: expect.stringContaining("is called HEAD") });
 });
 
 describe("where and how much", () => {

@@ -51,7 +51,7 @@ export async function journey(root: string, options: JourneyOptions = {}): Promi
     },
     async verify(...names) {
       for (const { name, id, state, objects } of marks.filter((mark) => names.length === 0 || names.includes(mark.name))) {
-        const { target } = await safe.restore(id, options.isWithoutGit === true ? { git: withoutGit(), commonDir: undefined } : {});
+        const { target } = await safe.restore(id, options.isWithoutGit === true ? { git: withoutGit(), gitDir: undefined } : {});
         expect(repositoryState(target, options), name).toEqual(state);
         expect(missingFrom(allObjects(target), objects), `objects of ${name}`).toEqual([]);
         rmSync(target, { recursive: true, force: true });

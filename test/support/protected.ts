@@ -93,8 +93,9 @@ async function protectInto(root: string, dir: TempDir, storeFolder: string): Pro
     pointIfChanged: (wish = {}) => make({ isAsked: false, ...wish }),
     points,
     async restore(what, wish = {}) {
-      const { commonDir } = await openRepository(root);
-      const request: ResolveRequest = { what, at: undefined, filesFrom: undefined, paths: [], store, catalogue: await points(), commonDir, ...wish };
+      const { here } = await openRepository(root);
+      const place = { gitDir: here.gitDir, worktree: here.name };
+      const request: ResolveRequest = { what, at: undefined, filesFrom: undefined, paths: [], store, catalogue: await points(), ...place, ...wish };
       const { plan, explanation } = await resolve(request);
       restores += 1;
       const { git } = request;

@@ -1,7 +1,8 @@
 /** status, doctor, sync, store and recover through the command line: what they say, do and answer with --json. */
 import { appendFileSync, existsSync, mkdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { program } from "./support/age.ts";
 import { runCli } from "./support/cli.ts";
 import { tempDir } from "./support/repo.ts";
 import { repositoryState } from "./support/repository-state.ts";
@@ -200,6 +201,19 @@ test("every reading command answers with one JSON document", async () => {
   ])
     await work.json(args);
   await work.json(["hooks", "status"], 3);
+});
+
+test("init whose first point does not restore as it was says so, 13, with one JSON document", async () => {
+  using work = await workspace({ isProtected: false });
+  const bin = join(work.path, "bin");
+  mkdirSync(bin);
+  // A git that leaves other bytes in what it checks out.
+  const meddle = 'case " $* " in *" checkout-index "*) echo two >a.txt ;; esac';
+  program(bin, "git", `PATH='${process.env["PATH"]}' git "$@" || exit\n${meddle}`);
+  const env = { PATH: `${bin}${delimiter}${process.env["PATH"]}` };
+  const { code, stdout, stderr } = await work.run(["init", "--yes", "--no-hooks", "--store", work.store, "--json"], { env });
+  expect(JSON.parse(stdout)).toMatchObject({ v: 1, proof: { comparison: { differences: [{ path: "a.txt" }] } } });
+  expect({ code, stderr }).toEqual({ code: 13, stderr: "warning: the first point does not restore as it was captured; holdfast doctor\n" });
 });
 
 test("a remote whose URL is a relative path is found from the worktree's root, from wherever it is asked", async () => {

@@ -58,7 +58,11 @@ export async function init({ cwd, output, signal }: CommandContext, options: Ini
   for (const { what, hint } of assessment.findings) output.line(`- ${what}\n    ${hint}`);
   output.line("Get it back at any time: restore-from-git latest");
   output.json({ ...result, copies, mirrors, findings: assessment.findings });
-  if (isProven === false) throw new BackupError("mismatch", "the first point does not restore as it was captured", { hint: "holdfast doctor" });
+  if (isProven === false) {
+    const error = new BackupError("mismatch", "the first point does not restore as it was captured", { hint: "holdfast doctor" });
+    output.warn(`${error.message}; ${error.hint}`);
+    return error.exitCode;
+  }
   const isWhole = isProven === true && result.problems.length === 0 && copies.every(hasNewest) && mirrors.every(({ status }) => status === "ok");
   return isWhole ? exitCodes.done : exitCodes.partial;
 }

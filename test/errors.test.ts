@@ -122,6 +122,13 @@ describe("wrong place or wrong words", () => {
     expect(await work.points()).toHaveLength(1);
   });
 
+  test("a date that is none, before any store is looked at", async () => {
+    using work = await workspace();
+    rmSync(work.store, { recursive: true });
+    const refusal = { exit: 2, code: "usage", error: /"whenever" is not a date/, hint: /2 hours ago/ };
+    await expectRefusal(["points", "--since", "whenever"], work.repo.path, refusal);
+  });
+
   test("settings that are not YAML, or hold an unknown key, are told with their line, and nothing is done", async () => {
     using work = await workspace();
     const file = join(work.repo.path, "backup.yaml");

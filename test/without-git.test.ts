@@ -193,6 +193,8 @@ describe("the built program with a PATH that has only Node", () => {
   test("the points are listed and shown", async () => {
     expect((await restoreHere(["--list"])).stdout).toContain(first);
     expect((await restoreHere([first, "--list"])).stdout).toContain("notes/b.md");
+    const since = await runCli(["points", "--since", "yesterday"], { cwd: work.repo.path, env: env() });
+    expect(since).toMatchObject({ code: 0, stdout: expect.stringContaining(first), stderr: "" });
     expect(await runCli(["show", first], { cwd: work.repo.path, env: env() })).toMatchObject({ code: 0, stdout: expect.stringContaining(first) });
   });
 

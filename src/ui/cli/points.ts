@@ -3,7 +3,7 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import { type Manifest, pointKinds, storedSize } from "../../core/manifest.ts";
 import type { PointSignature } from "../../keys/signers.ts";
 import { parseMoment } from "../../restore/resolve.ts";
-import { openToRead } from "../../tasks/git-choice.ts";
+import { chooseGit, openToRead } from "../../tasks/git-choice.ts";
 import { readPoints, viewPoint } from "../../tasks/points.ts";
 import type { CommandContext } from "./context.ts";
 import { environmentWith, type IdentityOption } from "./identity.ts";
@@ -21,10 +21,10 @@ export async function points(
   if (kind !== undefined && !pointKinds.some((known) => known === kind)) {
     throw new BackupError("usage", `${options.kind} is not a kind of point`, { hint: `--kind ${pointKinds.join("|").replace("_", "-")}` });
   }
+  const since = options.since === undefined ? undefined : await parseMoment(options.since, (await chooseGit(false)).git);
   const app = await openToRead(cwd, environmentWith(options, cwd));
   const { points: all, damaged, store, judge, newSigners } = await readPoints(app, options.store);
   tellNewSigners(newSigners, store.name, output);
-  const since = options.since === undefined ? undefined : await parseMoment(options.since);
   const chosen = all.filter(
     (point) => (kind === undefined || point.kind === kind) && (since === undefined || Date.parse(point.createdAt) >= since.getTime()),
   );

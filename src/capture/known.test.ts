@@ -149,6 +149,26 @@ describe("tips and chunks", () => {
   });
 });
 
+describe("a point that was staged", () => {
+  test("is not read again by the run that staged it", () => {
+    for (const id of ["p0", "p1", "p3"]) state.writeTips(id, [id]);
+    state.stage(point());
+    truncateSync(join(folder, "known.next"), 0);
+    state.promote();
+    expect(readdirSync(join(folder, "tips")).sort()).toEqual(["p0", "p3"]);
+  });
+
+  test("is promoted by the run after one that was killed", () => {
+    for (const id of ["p0", "p1", "p3"]) state.writeTips(id, [id]);
+    state.stage(point());
+    const next = new KnownState(folder);
+    expect(next.findStaged()).toBe("p3");
+    next.promote();
+    expect(next.load()).toMatchObject({ id: "p3" });
+    expect(readdirSync(join(folder, "tips")).sort()).toEqual(["p0", "p3"]);
+  });
+});
+
 function save(state: KnownState, known: KnownPoint): void {
   state.stage(known);
   state.promote();

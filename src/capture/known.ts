@@ -81,9 +81,14 @@ export interface KnownPoint {
   readonly counts: Manifest["counts"];
 }
 
+/** What names the other files that a next point wants. */
+type Needs = Pick<KnownPoint, "full" | "rungs" | "versions">;
+
 /** The state folder of captures: `state/known`, `state/tips/ID`, `state/chunks/SHA256`, `state/index/ID`. */
 export class KnownState {
   readonly #folder: string;
+  /** Of the point that this run staged: its file, which may be large, is not read again. */
+  #staged: Needs | undefined;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -97,6 +102,8 @@ export class KnownState {
   /** Keeps what will be true once the point is published. `promote` makes it so. */
   stage(known: KnownPoint): void {
     writeSummed(join(this.#folder, "known.next"), serialize(pack(known)));
+    const { full, rungs, versions } = known;
+    this.#staged = { full, rungs, versions };
   }
 
   /** The point that was staged, and neither promoted nor dropped: a run was killed between. */
@@ -107,15 +114,17 @@ export class KnownState {
   /** The staged point is the last one now. Removes what no rung needs any more. */
   promote(): void {
     renameSync(join(this.#folder, "known.next"), join(this.#folder, "known"));
-    const known = this.load();
-    if (known === undefined) return;
-    this.#keepOnly("tips", new Set(known.rungs.map((rung) => rung.id)));
-    this.#keepOnly("index", new Set([known.full]));
-    this.#keepOnly("chunks", new Set([...known.versions.values()].flat().map(({ sha256 }) => sha256)));
+    const needs = this.#staged ?? this.load();
+    this.#staged = undefined;
+    if (needs === undefined) return;
+    this.#keepOnly("tips", new Set(needs.rungs.map((rung) => rung.id)));
+    this.#keepOnly("index", new Set([needs.full]));
+    this.#keepOnly("chunks", new Set([...needs.versions.values()].flat().map(({ sha256 }) => sha256)));
   }
 
   dropStaged(): void {
     rmSync(join(this.#folder, "known.next"), { force: true });
+    this.#staged = undefined;
   }
 
   forget(): void {

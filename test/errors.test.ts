@@ -14,10 +14,11 @@ import {
   watch,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
+import { program as fakeProgram } from "./support/age.ts";
 import { type CliOptions, type CliResult, runCli, runRestore } from "./support/cli.ts";
 import { gitRepo, tempDir } from "./support/repo.ts";
 import { freeBytes, hasSmallDisks, smallDisk } from "./support/small-disk.ts";
@@ -255,6 +256,23 @@ describe("the store", () => {
     const files = readdirSync(work.store, { recursive: true, encoding: "utf8" }).map((path) => path.slice(path.lastIndexOf("/") + 1));
     expect(files.filter((name) => /^(?:\d{8}T|\.holdfast-)/.test(name) && !owned.has(name))).toEqual([]);
     for (const id of [first, "latest"]) await work.json(["restore", id, "--verify-only"]);
+  });
+
+  test("full, in any words that git has for it", async () => {
+    using work = await workspace();
+    work.repo.write("a.txt", "two\n");
+    work.repo.commit();
+    const bin = join(work.path, "bin");
+    mkdirSync(bin);
+    const refuse = `case " $* " in *" pack-objects "*) echo "fatal: sha1 file 'x' write error. Out of diskspace" >&2; exit 128 ;; esac`;
+    fakeProgram(bin, "git", `${refuse}\nPATH='${process.env["PATH"]}' exec git "$@"`);
+    const env = { PATH: `${bin}${delimiter}${process.env["PATH"]}` };
+    await expectRefusal(
+      ["backup"],
+      work.repo.path,
+      { exit: 1, code: "store_full", error: /volume is full: .*Out of diskspace/, hint: /free some space/ },
+      { env },
+    );
   });
 
   test("of another repository: refused as primary and as copy, and nothing is written into it", async () => {

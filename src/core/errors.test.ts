@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { BackupError, describeError, type ErrorCode, errorKinds, exitCodes, systemCode } from "./errors.ts";
+import { BackupError, describeError, type ErrorCode, errorKinds, exitCodes, isFullVolume, systemCode } from "./errors.ts";
 
 const source = join(import.meta.dirname, "..");
 const codes = Object.keys(errorKinds) as ErrorCode[];
@@ -71,6 +71,13 @@ describe("BackupError", () => {
     const cause = new Error("ENOSPC");
     expect(new BackupError("usage", "m", { hint: "h", details: { a: 1 }, cause })).toMatchObject({ hint: "h", details: { a: 1 }, cause });
   });
+});
+
+test("isFullVolume knows a full volume by the system's code, and by git's words", () => {
+  const words = ["No space left on device", "Disk quota exceeded", "fatal: sha1 file 'x' write error. Out of diskspace"];
+  const full = [{ code: "ENOSPC" }, { code: "EDQUOT" }, ...words, ...words.map((text) => new BackupError("git_failed", text))];
+  expect(full.map(isFullVolume)).toEqual(full.map(() => true));
+  expect([undefined, null, "", "write error", new Error("x"), { code: "EACCES" }].map(isFullVolume)).toEqual(new Array(6).fill(false));
 });
 
 test("systemCode tells the system's code, of anything thrown", () => {

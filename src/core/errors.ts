@@ -96,8 +96,7 @@ const unwrittenHint = "free some space on that volume, or see whether it may be 
 
 /** What went wrong because a volume is full has one hint, be it the system that says so or git. */
 function hintOf(code: ErrorCode, message: string, cause: unknown): string {
-  const isFull =
-    ["ENOSPC", "EDQUOT"].includes(systemCode(cause) ?? "") || /no space left on device|disk quota exceeded|out of diskspace/i.test(message);
+  const isFull = isFullVolume(cause) || isFullVolume(message);
   if (isFull && (code === "io_failed" || code === "git_failed")) return fullHint;
   const isUnwritten =
     code === "git_failed" && /(?:failed to|unable to|couldn't) write|write error/i.test(message) && !/permission denied|read-only/i.test(message);
@@ -107,6 +106,14 @@ function hintOf(code: ErrorCode, message: string, cause: unknown): string {
 /** What was read cannot be believed or understood, and says nothing of any other file. */
 export function isOfOneFile(error: unknown): error is BackupError {
   return error instanceof BackupError && (error.code === "damaged" || error.code === "format_newer");
+}
+
+/** Of anything thrown, or words of git's: whether a volume is full, by the system's code or by what is said. */
+export function isFullVolume(error: unknown): boolean {
+  return (
+    ["ENOSPC", "EDQUOT"].includes(systemCode(error) ?? "") ||
+    /no space left on device|disk quota exceeded|out of diskspace/i.test(describeError(error))
+  );
 }
 
 /** The system's code (`ENOENT`, `ENOSPC`, …) of a thrown value, or undefined. */

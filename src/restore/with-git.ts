@@ -2,7 +2,7 @@
 import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RefEntry } from "../core/contents.ts";
-import { BackupError, fullHint } from "../core/errors.ts";
+import { BackupError, fullHint, isFullVolume } from "../core/errors.ts";
 import { pathBytes, splitPaths } from "../core/paths.ts";
 import { readIndex } from "../git/index-entries.ts";
 import { findObjects, readHead, readRefs } from "../git/refs.ts";
@@ -85,7 +85,7 @@ async function writeIndexed({ gitDir, root }: Place, commonDir: string, paths: r
   const args = ["--git-dir", gitDir, "--work-tree", root, ...raw, "checkout-index", "-q", "-f", "-z", "--stdin", "--ignore-skip-worktree-bits"];
   const { stderr } = await withoutAttributes(commonDir, () => git(args, { cwd: root, input, okCodes: [0, 1, 128], ...options }));
   // What the index names in vain shows in the comparison. What the volume does not take would look like damage there; git does not say why.
-  const refused = /unable to write file .*|.*(?:no space left on device|disk quota exceeded)/i.exec(stderr)?.[0];
+  const refused = /unable to write file .*/i.exec(stderr)?.[0] ?? stderr.split("\n").find(isFullVolume);
   if (refused !== undefined) throw new BackupError("io_failed", `cannot restore into ${root}: git was ${refused}`, { hint: fullHint });
 }
 

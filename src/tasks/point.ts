@@ -8,7 +8,7 @@ import { primaryStore } from "../app-stores.ts";
 import { clearPlain } from "../capture/encrypt.ts";
 import type { PointRequest, PointResult } from "../capture/make-point.ts";
 import type { NoteEntry } from "../core/contents.ts";
-import { BackupError, describeError, systemCode } from "../core/errors.ts";
+import { BackupError, describeError, isFullVolume, systemCode } from "../core/errors.ts";
 import type { PointKind } from "../core/manifest.ts";
 import { hideName, readIdentity, withoutName } from "../points/identity.ts";
 import { clearOrphans } from "../points/leftovers.ts";
@@ -144,17 +144,12 @@ async function readPushed(app: App): Promise<(ref: string, oid: string) => boole
 
 /** The spool lies in the store: what a capture could not write, it could not write there, be it our words or git's. */
 function withPlace(error: unknown, store: FolderStore): unknown {
-  const code = systemCode(error);
-  const isFull =
-    code === "ENOSPC" ||
-    code === "EDQUOT" ||
-    (error instanceof BackupError && error.code === "git_failed" && /no space left on device|disk quota exceeded/i.test(error.message));
-  if (isFull)
-    return new BackupError("store_full", `the store ${store.name} (${store.url}) or the repository's own volume is full: ${code ?? "ENOSPC"}`, {
-      cause: error,
-    });
-  if (error instanceof BackupError || code === undefined) return error;
-  return new BackupError("io_failed", `the point could not be made: ${describeError(error)}`, { cause: error });
+  if (error instanceof BackupError && error.code !== "git_failed") return error;
+  const words = describeError(error);
+  if (isFullVolume(error))
+    return new BackupError("store_full", `the store ${store.name} (${store.url}) or the repository's own volume is full: ${words}`, { cause: error });
+  if (error instanceof BackupError || systemCode(error) === undefined) return error;
+  return new BackupError("io_failed", `the point could not be made: ${words}`, { cause: error });
 }
 
 /** Minutes are no wonder for a first point; a script that would rather be told sets HOLDFAST_LOCK_WAIT. */

@@ -12,6 +12,7 @@ import { ArtifactWriter } from "../archive/artifact-file.ts";
 import { type Problem, partialClone, type RefEntry } from "../core/contents.ts";
 import { BackupError, describeError } from "../core/errors.ts";
 import type { Artifact } from "../core/manifest.ts";
+import { listIndexed } from "../git/pack-index.ts";
 import { findObjects } from "../git/refs.ts";
 import type { Repository } from "../git/repository.ts";
 import { git, gitStream, gitText } from "../git/run.ts";
@@ -346,16 +347,15 @@ function listNewLoose(commonDir: string, since: Date): string[] {
 /** git touches an object that it would write again: of many that seem new most are in the full point. */
 async function withoutStored(oids: readonly string[], fullIndex: string | undefined, commonDir: string): Promise<string[]> {
   if (oids.length < worthAsking || fullIndex === undefined || statOf(fullIndex) === undefined) return [...oids];
-  const stored = await listIndexed(fullIndex, commonDir);
+  const stored = await listStored(fullIndex, commonDir);
   return oids.filter((oid) => !stored.has(oid));
 }
 
 const worthAsking = 50;
 
-/** The objects of a pack, by its index; none where it cannot be read. */
-async function listIndexed(index: string, commonDir: string): Promise<Set<string>> {
-  const listing = await gitText(["--git-dir", commonDir, "show-index"], { input: createReadStream(index) }).catch(() => "");
-  return new Set([...listing.matchAll(/^\d+ ([0-9a-f]+)/gm)].map((match) => match[1] as string));
+/** None where it cannot be read. */
+function listStored(index: string, commonDir: string): Promise<ReadonlySet<string>> {
+  return listIndexed(commonDir, index).catch(() => new Set());
 }
 
 /** Objects of cruft packs written since `since`: a repack put there what was loose and reachable from nothing. (gitformat-pack(5)) */
@@ -368,7 +368,7 @@ async function listNewCruft(commonDir: string, since: Date): Promise<string[]> {
     const index = join(folder, name.replace(/mtimes$/, "idx"));
     const stat = statOf(index);
     if (stat === undefined || stat.mtimeNs < floor) continue;
-    oids.push(...(await listIndexed(index, commonDir)));
+    oids.push(...(await listStored(index, commonDir)));
   }
   return oids;
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { seededRandom } from "../../test/support/random.ts";
 import { gitRepo, tempDir } from "../../test/support/repo.ts";
-import { isPlainConfig, parseConfigText } from "./config-syntax.ts";
+import { isPlainConfig, parseConfigText, parseSettings } from "./config-syntax.ts";
 
 /** What git reads, in the same form. */
 function gitReads(folder: string, text: string): ReturnType<typeof parseConfigText> {
@@ -12,12 +12,17 @@ function gitReads(folder: string, text: string): ReturnType<typeof parseConfigTe
   writeFileSync(file, text, "latin1");
   const { status, stdout } = spawnSync("git", ["config", "--file", file, "--no-includes", "--list", "-z"]);
   if (status !== 0) return undefined;
-  const items = stdout.toString("latin1").split("\0").slice(0, -1);
-  return items.map((item) => {
-    const line = item.indexOf("\n");
-    return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
-  });
+  return parseSettings(stdout.toString("latin1"));
 }
+
+test("settings as git lists them: without a value, with an empty one, with line ends in it", () => {
+  expect(parseSettings("core.bare\0a.b=c.d\n\0user.name\nA\nB\0")).toEqual([
+    { key: "core.bare", value: undefined },
+    { key: "a.b=c.d", value: "" },
+    { key: "user.name", value: "A\nB" },
+  ]);
+  expect(parseSettings("")).toEqual([]);
+});
 
 const texts = [
   "",

@@ -1,4 +1,4 @@
-/** Reads a configuration file as git does, where there is no git to ask. Strict: what is not surely understood is not read. Pure. */
+/** Configuration as git lists it, and its files as git reads them where there is no git to ask. Pure. */
 
 export interface ConfigSetting {
   /** As `git config --list` prints it: section and name in lower case, the subsection as it stands. */
@@ -7,8 +7,20 @@ export interface ConfigSetting {
   readonly value: string | undefined;
 }
 
-/** The settings in their order; includes are not followed. Undefined where git would call the file bad,
- * and for names above the first section, which no git writes. (git-config(1), "Syntax") */
+/** The output of `git config -z` with `--list` or `--get-regexp`, in its order. */
+export function parseSettings(output: string): ConfigSetting[] {
+  const items = output.split("\0").filter((item) => item !== "");
+  return items.map((item) => {
+    const line = item.indexOf("\n");
+    return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
+  });
+}
+
+/**
+ * The settings of a file in their order; includes are not followed. Strict: what is not surely understood is not read.
+ * Undefined where git would call the file bad, and for names above the first section, which no git writes.
+ * (git-config(1), "Syntax")
+ */
 export function parseConfigText(text: string): ConfigSetting[] | undefined {
   if (text.includes("\0")) return undefined;
   const reader = new Reader(text.replace(/^(?:\u{feff}|\u00ef\u00bb\u00bf)/u, "").replaceAll("\r\n", "\n"));

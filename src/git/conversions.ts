@@ -6,6 +6,7 @@ import { existsSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { decodePath, encodePath, pathBytes } from "../core/paths.ts";
+import { parseSettings } from "./config-syntax.ts";
 import type { IndexEntry } from "./index-entries.ts";
 import { git, gitText } from "./run.ts";
 
@@ -22,14 +23,9 @@ export interface ConversionSettings {
 export async function readConversionSettings(root: string): Promise<ConversionSettings> {
   const names = "^core\\.(autocrlf|attributesfile)$";
   const { stdout } = await git(["config", "-z", "--get-regexp", names], { cwd: root, okCodes: [0, 1] });
-  const settings = new Map(
-    stdout
-      .toString("utf8")
-      .split("\0")
-      .map((item): [string, string] => [item.split("\n", 1)[0] ?? "", item.slice(item.indexOf("\n") + 1)]),
-  );
-  const autocrlf = settings.get("core.autocrlf");
-  return { isEverywhere: autocrlf !== undefined && autocrlf.toLowerCase() !== "false", hasFile: settings.has("core.attributesfile") };
+  const settings = new Map(parseSettings(stdout.toString("utf8")).map(({ key, value }) => [key, value ?? "true"]));
+  const autocrlf = settings.get("core.autocrlf") ?? "false";
+  return { isEverywhere: autocrlf.toLowerCase() !== "false", hasFile: settings.has("core.attributesfile") };
 }
 
 export interface ConversionRequest {

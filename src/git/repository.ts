@@ -2,6 +2,7 @@
 import { realpathSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BackupError } from "../core/errors.ts";
+import { parseSettings } from "./config-syntax.ts";
 import { git, gitFind, gitText } from "./run.ts";
 
 export interface Worktree {
@@ -75,12 +76,7 @@ async function askPath(cwd: string, question: string): Promise<string> {
 /** The repository's own configuration (not the user's or the system's): lower-case key to its last value. */
 async function readConfig(commonDir: string): Promise<Map<string, string>> {
   const text = (await gitFind(["config", "--file", join(commonDir, "config"), "--list", "-z"])) ?? "";
-  const config = new Map<string, string>();
-  for (const item of text.split("\0")) {
-    const line = item.indexOf("\n");
-    if (item !== "") config.set(line === -1 ? item : item.slice(0, line), line === -1 ? "" : item.slice(line + 1));
-  }
-  return config;
+  return new Map(parseSettings(text).map(({ key, value }) => [key, value ?? "true"]));
 }
 
 /** Those whose folder is there. */

@@ -1,10 +1,12 @@
 /** What a restore asks of git, answered by the git program. */
-import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RefEntry } from "../core/contents.ts";
 import { BackupError, fullHint, isFullVolume } from "../core/errors.ts";
 import { pathBytes, splitPaths } from "../core/paths.ts";
+import { parseSettings } from "../git/config-syntax.ts";
 import { readIndex } from "../git/index-entries.ts";
+import { listIndexed } from "../git/pack-index.ts";
 import { findObjects, readHead, readRefs } from "../git/refs.ts";
 import { git, gitFind, gitText } from "../git/run.ts";
 import type { CallOptions } from "../stores/store.ts";
@@ -17,10 +19,7 @@ export const gitProgram: RestoreGit = {
     await git(["-c", "init.defaultBranch=main", "init", "-q", ...bare, "--template=", `--object-format=${objectFormat}`, root]);
   },
   indexPack,
-  async listPack(gitDir, pack) {
-    const listing = await gitText(["--git-dir", gitDir, "show-index"], { input: createReadStream(join(gitDir, `objects/pack/${pack}.idx`)) });
-    return new Set([...listing.matchAll(/^\d+ ([0-9a-f]+)/gm)].map(([, oid = ""]) => oid));
-  },
+  listPack: (gitDir, pack) => listIndexed(gitDir, join(gitDir, `objects/pack/${pack}.idx`)),
   async findObjects(gitDir, oids) {
     return new Set((await findObjects(gitDir, oids)).keys());
   },
@@ -69,14 +68,7 @@ async function writeRefs(gitDir: string, refs: readonly RefEntry[], options: Cal
 async function readSettings(file: string): Promise<Settings | undefined> {
   const { code, stdout } = await git(["config", "--file", file, "--no-includes", "--list", "-z"], { okCodes: [0, 1, 128] });
   if (code !== 0) return undefined;
-  const items = stdout.toString("latin1").split("\0");
-  const list = items
-    .filter((item) => item !== "")
-    .map((item) => {
-      const line = item.indexOf("\n");
-      return line === -1 ? { key: item, value: undefined } : { key: item.slice(0, line), value: item.slice(line + 1) };
-    });
-  return { list, isExact: true };
+  return { list: parseSettings(stdout.toString("latin1")), isExact: true };
 }
 
 async function writeIndexed({ gitDir, root }: Place, commonDir: string, paths: readonly string[], options: CallOptions): Promise<void> {

@@ -7,6 +7,7 @@
  */
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
+import { parseSettings } from "../git/config-syntax.ts";
 import { parsePushed, type RemoteAnswer, type RemoteCall, readRemoteTips, talk } from "../git/porcelain.ts";
 import { gitFind, withoutCredentials } from "../git/run.ts";
 import type { CallOptions } from "./store.ts";
@@ -182,11 +183,7 @@ const pushCommand = [
 async function connectionSettings(gitDir: string): Promise<[string, string][]> {
   const pattern = String.raw`^(core\.sshcommand|core\.gitproxy|ssh\.variant|credential\.|http\.|https\.|url\.)`;
   const text = (await gitFind(["config", "--file", join(gitDir, "config"), "-z", "--get-regexp", pattern])) ?? "";
-  const items = text.split("\0").filter((item) => item !== "");
-  return items.map((item) => {
-    const line = item.indexOf("\n");
-    return line === -1 ? [item, "true"] : [item.slice(0, line), item.slice(line + 1)];
-  });
+  return parseSettings(text).map(({ key, value }) => [key, value ?? "true"]);
 }
 
 /** As variables: a header, a helper or a URL may carry a secret, which no argument list should. */

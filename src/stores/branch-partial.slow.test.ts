@@ -1,9 +1,13 @@
 /** A machine holds of a branch what it needs: large blobs come when they are read, and go once the remote has them. */
 import { randomBytes } from "node:crypto";
-import { readdirSync, writeFileSync } from "node:fs";
+import { readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type BranchPlace, branchPlace, branchRef, keysOf, save } from "../../test/support/branch.ts";
+import { publishSmallPoint } from "../../test/support/small-point.ts";
+import { readCatalogue } from "../points/catalogue.ts";
+import { moveFromTrash, moveToTrash, readTrash, type TrashedPoint } from "../points/trash.ts";
+import type { BranchStore } from "./branch.ts";
 import { bytesSource, readAll } from "./store.ts";
 
 const id = "20261121T143005Z-a1b2c3";
@@ -54,6 +58,23 @@ test("a new machine lists, adds and reads without the large blobs of the others"
   expect(place.isHere("b", bundle)).toBe(false);
   expect(place.git("rev-list", "--count", branchRef)).toBe("2");
   expect(place.git("fsck", "--strict", "--no-dangling")).toBe("");
+});
+
+test("a point goes into the trash and comes back without the host being asked for a byte of it", async () => {
+  const open = (machine: string): BranchStore => place.open(machine, { partSize: 2000, blobLimit: 1999 }); // a manifest is below it
+  const first = open("a");
+  const manifest = await publishSmallPoint(first, id, { size: large.length });
+  await first.flush();
+  const other = open("b");
+  await other.open();
+  renameSync(place.remote, `${place.remote}.away`);
+  await moveToTrash(other, manifest, new Date("2026-11-28T12:00:00Z"));
+  const [trashed] = await readTrash(other);
+  expect(trashed?.folder).toBe("trash/20261128");
+  await moveFromTrash(other, trashed as TrashedPoint);
+  renameSync(`${place.remote}.away`, place.remote);
+  await other.flush();
+  expect(await readCatalogue(open("c"))).toEqual({ points: [manifest], damaged: [] });
 });
 
 test("a file that no manifest tells the size of is fetched to know", async () => {

@@ -148,7 +148,8 @@ export class BranchStore implements Store {
     const file = await this.#find(from);
     if (file === undefined) throw new BackupError("store_failed", `${this.name} has no ${from} to copy`);
     this.#pathsFor(to, file.size ?? 0);
-    const copied = fileOf(file.parts.map((part) => ({ ...part, path: `${to}${part.path.slice(from.length)}` })));
+    // With the size that its manifest tells: the parts' own are not known where the bytes are on the remote only.
+    const copied = { size: file.size, parts: file.parts.map((part) => ({ ...part, path: `${to}${part.path.slice(from.length)}` })) };
     const existing = await this.#find(to);
     if (existing !== undefined && !sameFile(existing, copied)) throw this.#taken(to);
     if (existing !== undefined) return;

@@ -76,13 +76,17 @@ describe.skipIf(!hasS3("ceph-rgw", "Object Lock"))("a bucket with Object Lock", 
   });
   beforeEach(() => useCredentials(server.owner));
 
-  test("what is put is locked for its days, small or large; what is replaced is not", async () => {
+  test("what is put is locked for its days, small or large; so is a point's file that is replaced, and nothing else", async () => {
     for (const mode of ["governance", "compliance"] as const) {
       const store = s3Store(url, { lock: { days: 3, mode } });
       await store.put(`20261121/small-${mode}`, bytesSource("x"));
       await store.put(`20261121/large-${mode}`, bytesSource(large));
       await store.replace("RECOVERY.md", bytesSource(mode));
-      for (const key of [`20261121/small-${mode}`, `20261121/large-${mode}`]) {
+      await store.put(`20261121/again-${mode}.json`, bytesSource("old"));
+      await store.replace(`20261121/again-${mode}.json`, bytesSource("new"));
+      await store.replace(`20261121/again-${mode}.bundle`, bytesSource(large));
+      for (const name of ["small-?", "large-?", "again-?.json", "again-?.bundle"]) {
+        const key = `20261121/${name.replace("?", mode)}`;
         const { Retention } = await server.client.getObjectRetention({ Bucket: bucket, Key: `place/${key}` });
         expect(Retention?.Mode).toBe(mode.toUpperCase());
         const days = ((Retention?.RetainUntilDate?.getTime() ?? 0) - Date.now()) / 86_400_000;

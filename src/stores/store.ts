@@ -64,7 +64,10 @@ export interface Store {
   stat(key: string, options?: CallOptions): Promise<StoreEntry | undefined>;
   /** Keys that begin with `prefix`, in no particular order. */
   list(prefix: string, options?: CallOptions): AsyncIterable<StoreEntry>;
-  /** As `put`, but over whatever stands there, which nobody sees absent or half-written. For what is not a point's: RECOVERY.md. */
+  /**
+   * As `put`, but over whatever stands there, which nobody sees absent or half-written. For what is not a point's, such as RECOVERY.md,
+   * and for a point's files that were encrypted again or are mended: these are locked as by `put`, where the place locks.
+   */
   replace(key: string, source: Source, options?: CallOptions): Promise<void>;
   /** Names of the folders at the top, such as days, in no particular order. Costs no more than there are of them, where the backend can. */
   folders(options?: CallOptions): Promise<string[]>;

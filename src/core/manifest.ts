@@ -162,8 +162,8 @@ export function isEncrypted(manifest: Manifest): boolean {
 }
 
 /** Bytes of all artifacts as stored. */
-export function storedSize(manifest: Manifest): number {
-  return manifest.artifacts.reduce((sum, artifact) => sum + artifact.size, 0);
+export function storedSize({ artifacts }: Pick<Manifest, "artifacts">): number {
+  return artifacts.reduce((sum, artifact) => sum + artifact.size, 0);
 }
 
 function versionOf(json: unknown): number | undefined {

@@ -64,7 +64,7 @@ export async function copyArtifacts(from: Store, to: Store, manifest: Manifest, 
     if (present?.size === artifact.size) continue;
     const source = checkedSource(from, key, artifact, options);
     if (present === undefined) await to.put(key, source, options);
-    // Without a manifest no point owns it, and with this size none ever will. Not deleted: a credential may lack that right.
+    // With this size it is no point's, and never will be. Not deleted: a credential may lack that right.
     else await to.replace(key, source, options);
   }
 }

@@ -4,10 +4,10 @@
  */
 import { type BackupError, isOfOneFile } from "../core/errors.ts";
 import { dayOf, type PointId } from "../core/ids.ts";
-import { isEncrypted, type Manifest, manifestKey } from "../core/manifest.ts";
+import { isEncrypted, type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
 import { findManifest, readCatalogue } from "../points/catalogue.ts";
 import { daysFrom, type Listing, listPoints } from "../points/listing.ts";
-import type { CallOptions, Store } from "../stores/store.ts";
+import { type CallOptions, readAll, type Store } from "../stores/store.ts";
 import { planBudget } from "./budget.ts";
 import type { Beyond, CopyState, Withheld } from "./copy-state.ts";
 import { seenToOf } from "./waiting.ts";
@@ -72,7 +72,8 @@ export async function findMissing(
 ): Promise<Missing> {
   const ids = [...listing.points.keys()];
   const held = await listPoints(copy, days === undefined ? undefined : [...new Set(ids.map(dayOf))], options);
-  const lacked = ids.filter((id) => !held.points.has(id));
+  const broken = days === undefined ? await findBroken(primary, copy, listing, held, options) : noneBroken;
+  const lacked = ids.filter((id) => !held.points.has(id) || broken.ids.has(id));
   // Otherwise the look would be a thorough one: nothing is new, and what does not fit is known.
   const isBudgetKnown = look.maxBytes !== undefined && days !== undefined;
   const { manifests, damage, unreadable } = await readManifests(primary, isBudgetKnown ? [] : lacked, options);
@@ -82,11 +83,43 @@ export async function findMissing(
   const { send, beyond } =
     look.maxBytes === undefined || allowed.length === 0
       ? { send: allowed, beyond: isBudgetKnown ? state.beyond : null }
-      : await withinBudget(primary, held, allowed, look.maxBytes, plain, options);
-  const inCopy = new Set([...held.points.keys(), ...send.map(({ id }) => id)]);
+      : await withinBudget(primary, { ...held, bytes: held.bytes + broken.lostBytes }, allowed, look.maxBytes, plain, options);
+  const inCopy = new Set([...held.points.keys()].filter((id) => !broken.ids.has(id)));
+  for (const { id } of send) inCopy.add(id);
   const counted = { plain, ids, inCopy, isThorough: days === undefined };
   const withheld = isBudgetKnown ? state.withheld : await countWithheld(primary, copy, counted, state, options);
   return { send, damage, unreadable, beyond, withheld, newest: ids.findLast((id) => inCopy.has(id)) ?? null };
+}
+
+/** Points that stand in the copy without all of their artifacts. */
+interface Broken {
+  readonly ids: ReadonlySet<PointId>;
+  readonly lostBytes: number;
+}
+
+const noneBroken: Broken = { ids: new Set(), lostBytes: 0 };
+
+/**
+ * Looks only where the two listings differ, which may be for files beside the artifacts. A point with another manifest than the
+ * primary's is not among them: it was encrypted again (stale.ts), or is for `verify` to judge.
+ */
+async function findBroken(primary: Store, copy: Store, ours: Listing, theirs: Listing, options: CallOptions): Promise<Broken> {
+  const differing = [...ours.points].flatMap(([id, bytes]) => (bytes === (theirs.points.get(id) ?? bytes) ? [] : [id]));
+  if (differing.length === 0) return noneBroken;
+  const sizes = new Map<string, number>();
+  for (const day of new Set(differing.map(dayOf))) for await (const { key, size } of copy.list(`${day}/`, options)) sizes.set(key, size);
+  const ids = new Set<PointId>();
+  let lostBytes = 0;
+  for (const manifest of (await readManifests(primary, differing, options)).manifests) {
+    const { id, artifacts } = manifest;
+    const lost = artifacts.filter(({ name, size }) => sizes.get(`${dayOf(id)}/${name}`) !== size);
+    if (lost.length === 0) continue;
+    const standing = await readAll(copy, manifestKey(id), options);
+    if (standing?.toString("utf8") !== writeManifest(manifest)) continue;
+    ids.add(id);
+    lostBytes += storedSize({ artifacts: lost });
+  }
+  return { ids, lostBytes };
 }
 
 async function readManifests(

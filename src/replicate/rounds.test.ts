@@ -7,7 +7,7 @@ import { BackupError } from "../core/errors.ts";
 import { readCatalogue } from "../points/catalogue.ts";
 import { withoutName, writeIdentity } from "../points/identity.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import type { Source, Store } from "../stores/store.ts";
+import { bytesSource, type Source, type Store } from "../stores/store.ts";
 import { type CopyState, readCopyState } from "./copy-state.ts";
 import { type CopyOutcome, type CopyProgress, type RoundRequest, replicate } from "./replicate.ts";
 
@@ -92,6 +92,44 @@ describe("a look", () => {
     time += 10 * minute;
     expect(await run(copy)).toMatchObject({ status: "ok", sent: 1 });
     expect(await held()).toEqual([monday, tuesday, wednesday]);
+  });
+
+  test("of all finds an artifact that the copy has lost, or of which a part is gone, and sends it and no other", async () => {
+    await publish(monday, tuesday, wednesday);
+    await run(copy);
+    files.delete(`20261116/${monday}.bundle`);
+    files.set(`20261117/${tuesday}.tar.zst`, Buffer.from("half"));
+    time += minute;
+    expect(await run(copy)).toMatchObject({ status: "ok", sent: 0 });
+    const failing = faultyStore(copy, [{ method: "put", nth: 1, does: "fail" }]);
+    expect(await run(failing, { isThorough: true })).toMatchObject({ status: "failed", missing: 2 });
+    time += 10 * minute;
+    const again = faultyStore(copy);
+    expect(await run(again)).toMatchObject({ status: "ok", sent: 2, missing: 0 });
+    expect(again.calls.filter(({ method, key }) => /put|replace/.test(method) && !key.endsWith(".json")).map(({ key }) => key)).toEqual([
+      `20261116/${monday}.bundle`,
+      `20261117/${tuesday}.tar.zst`,
+    ]);
+    expect((await readCatalogue(copy)).damaged).toEqual([]);
+  });
+
+  test("leaves alone what differs in files beside the artifacts, and what has another manifest", async () => {
+    await publish(monday, tuesday);
+    await run(copy);
+    await primary.put(`20261116/${monday}.r1.bundle.age`, bytesSource("of a rewrap that was killed"));
+    files.delete(`20261117/${tuesday}.bundle`);
+    files.set(`20261117/${tuesday}.json`, Buffer.from("{"));
+    expect(await run(copy, { isThorough: true })).toEqual({ store: "copy", status: "ok", sent: 0, missing: 0 });
+  });
+
+  test("within a budget counts what was lost as held: newer points do not take its room", async () => {
+    await publishSmallPoint(primary, monday, { size: 10_000 });
+    await run(copy, { maxBytes: 13_000 });
+    files.delete(`20261116/${monday}.tar.zst`);
+    await publishSmallPoint(primary, tuesday, { size: 5_000 });
+    expect(await run(copy, { maxBytes: 13_000 })).toMatchObject({ status: "ok", sent: 1, beyond: { points: 1, hasNewest: false } });
+    expect((await readCatalogue(copy)).damaged).toEqual([]);
+    expect(await held()).toEqual([monday]);
   });
 
   test("that is out of date sends again what is there, which does no harm; so does a put that happens twice", async () => {

@@ -10,7 +10,7 @@ import type { Decryptor, Encryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
 import { dayOf, type PointId } from "../core/ids.ts";
 import { type Manifest, manifestKey, parseManifest, writeManifest } from "../core/manifest.ts";
-import { replaceStale } from "../replicate/stale.ts";
+import { replaceStale, type StaleOutcome } from "../replicate/stale.ts";
 import { noteStale, takeStale } from "../replicate/stale-list.ts";
 import { type RewrapPlan, wasReplaced, withDone, withReplaced } from "../state/rewrap.ts";
 import { MemoryStore } from "../stores/memory.ts";
@@ -209,17 +209,20 @@ describe("a copy", () => {
     return copy;
   };
   const state = (): string => join(dir.path, "copies");
+  const nothingLeft = { kept: [], damage: undefined };
+  const replace = (copy: Store, now = () => new Date(0)): Promise<StaleOutcome> =>
+    replaceStale({ primary: store, copy, stateFolder: state(), now, settleEveryMs: 60_000 }, {});
 
   test("gets what is noted for it, and loses the old artifacts last", async () => {
     const copy = await copies();
     store.decryptor = decryptorFor("old");
     await new Progress().run(store);
     for (const id of [...ids, ids[0] ?? ""]) noteStale(state(), ["copy", "other"], id);
-    expect(await replaceStale(store, copy, state(), {})).toEqual({ replaced: 3, kept: [] });
+    expect(await replace(copy)).toEqual(nothingLeft);
     await expectDone(copy, /\.r1\.bundle\.age$/);
     expect(takeStale(state(), "copy")).toEqual([]);
     expect(takeStale(state(), "other")).toEqual(ids);
-    expect(await replaceStale(store, copy, state(), {})).toEqual({ replaced: 0, kept: [] });
+    expect(await replace(copy)).toEqual(nothingLeft);
   });
 
   test.each(["fail", "after", "cut", "flip", "stale", "twice"] as const)(
@@ -235,22 +238,56 @@ describe("a copy", () => {
         return copy;
       };
       const counting = faultyStore(await fresh());
-      await replaceStale(store, counting, state(), {});
+      await replace(counting);
       expect(counting.calls.length).toBeGreaterThan(15);
       for (let nth = 1; nth <= counting.calls.length; nth += 1) {
         const copy = await fresh();
-        await replaceStale(store, faultyStore(copy, [{ nth, does }]), state(), {}).catch((error: unknown) => {
+        await replace(faultyStore(copy, [{ nth, does }])).catch((error: unknown) => {
           if (!(error instanceof BackupError)) throw error;
         });
         await expectAllThere(copy, `call ${nth}`);
         for (const id of takeStale(state(), "copy")) noteStale(state(), ["copy"], id);
-        const { kept } = await replaceStale(store, copy, state(), {});
+        const { kept } = await replace(copy);
         expect(kept).toEqual([]);
         await expectAllThere(copy, `after call ${nth}`);
       }
     },
     60_000,
   );
+
+  test("gets all but what is damaged in the primary, which stays on the list and is told", async () => {
+    for (const rot of [`20261121/${ids[0]}.r1.bundle.age`, manifestKey(ids[0] ?? "")]) {
+      await newStore();
+      const copy = await copies();
+      store.decryptor = decryptorFor("old");
+      await new Progress().run(store);
+      for (const id of ids) noteStale(state(), ["copy"], id);
+      const good = await readAll(store, rot);
+      await store.replace(rot, bytesSource("rotten"));
+      expect(await replace(copy)).toMatchObject({ kept: [], damage: { code: "damaged", message: expect.stringContaining(ids[0] ?? "") } });
+      await expectAllThere(copy, "beside a damaged one");
+      expect(await copy.stat(`20261121/${ids[0]}.bundle.age`)).toBeDefined();
+      expect(takeStale(state(), "copy")).toEqual([ids[0]]);
+      await store.replace(rot, bytesSource(good ?? ""));
+      expect(await replace(copy)).toEqual(nothingLeft);
+      await expectDone(copy, /\.r1\.bundle\.age$/);
+    }
+  });
+
+  test("has what came until then after a kill amid a long list", async () => {
+    const copy = await copies();
+    store.decryptor = decryptorFor("old");
+    await new Progress().run(store);
+    for (const id of ids) noteStale(state(), ["copy"], id);
+    let minutes = 0;
+    const slow = (): Date => {
+      minutes += 1;
+      return new Date(minutes * 60_000);
+    };
+    await expect(replace(faultyStore(copy, [{ method: "replace", nth: 3, does: "fail" }]), slow)).rejects.toMatchObject({ code: "store_failed" });
+    expect(takeStale(state(), "copy")).toEqual([ids[2]]);
+    expect(await copy.stat(`20261121/${ids[1]}.bundle.age`)).toBeUndefined();
+  });
 
   test("that lacks a point is left to the next copying, and a list that was half taken is not lost", async () => {
     const copy = new MemoryStore("copy");
@@ -259,7 +296,7 @@ describe("a copy", () => {
     noteStale(state(), ["copy"], ids[1] ?? "");
     writeFileSync(join(state(), "copy.stale.next"), `${ids[2]}\n`);
     expect(takeStale(state(), "copy")).toEqual(ids);
-    expect(await replaceStale(store, copy, state(), {})).toEqual({ replaced: 0, kept: [] });
+    expect(await replace(copy)).toEqual(nothingLeft);
   });
 });
 

@@ -119,6 +119,7 @@ export async function replicate(request: RoundRequest): Promise<CopyOutcome> {
     return {
       ...lacking(name, isAway ? "away" : "failed", round.state),
       sent: round.sent,
+      ...(round.kept.length === 0 ? {} : { kept: round.kept }),
       ...(awaySince === null ? {} : { awaySince }),
       code: error instanceof BackupError ? error.code : "internal",
       message,
@@ -173,7 +174,6 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
     await copyMarks(primary, copy, options);
   }
 
-  round.kept = (await replaceStale(primary, copy, round.request.stateFolder, options)).kept;
   const found = await findMissing(primary, copy, seen, round.state, look, options);
   const seenTo = [...seen.listing.points.keys()].at(-1) ?? seenToOf(round.state);
   const hasHoles = found.send.some(({ id }) => id <= (seenToOf(round.state) ?? ""));
@@ -185,7 +185,11 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
     // Until what it lost is there again nothing is taken on trust.
     ...(hasHoles ? { lookedAt: null } : {}),
   };
-  const damage = (await send(round, copy, found.send, found.damage === undefined, options)) ?? found.damage;
+  const unsent = await send(round, copy, found.send, found.damage === undefined, options);
+  // After what is not there at all: of these the copy has the old bytes.
+  const stale = await replaceStale({ primary, copy, stateFolder: round.request.stateFolder, now, settleEveryMs }, options);
+  round.kept = stale.kept;
+  const damage = unsent ?? found.damage ?? stale.damage;
   if (damage !== undefined)
     throw new BackupError(damage.code, `cannot be copied: ${damage.message}`, {
       cause: damage,

@@ -4,12 +4,14 @@ import { faultyStore } from "../../test/support/faulty-store.ts";
 import { type TempDir, tempDir } from "../../test/support/repo.ts";
 import { publishSmallPoint, testIdentity } from "../../test/support/small-point.ts";
 import { BackupError } from "../core/errors.ts";
-import { readCatalogue } from "../points/catalogue.ts";
+import { type Manifest, manifestKey, writeManifest } from "../core/manifest.ts";
+import { findManifest, readCatalogue } from "../points/catalogue.ts";
 import { withoutName, writeIdentity } from "../points/identity.ts";
 import { MemoryStore } from "../stores/memory.ts";
-import { bytesSource, type Source, type Store } from "../stores/store.ts";
+import { bytesSource, copyKey, readAll, type Source, type Store } from "../stores/store.ts";
 import { type CopyState, readCopyState } from "./copy-state.ts";
 import { type CopyOutcome, type CopyProgress, type RoundRequest, replicate } from "./replicate.ts";
+import { noteStale } from "./stale-list.ts";
 
 const minute = 60_000;
 const day = 24 * 60 * minute;
@@ -381,6 +383,50 @@ describe("points that are not encrypted", () => {
     expect(files.get("holdfast.json")?.toString()).toContain('"encrypted-6f1a9c52"');
     await run(copy);
     expect(files.get("holdfast.json")?.toString()).toContain('"encrypted-6f1a9c52"');
+  });
+});
+
+describe("points that were encrypted again", () => {
+  /** As a rewrap does it: new artifacts, the manifest, and the old artifacts go. */
+  const rewrap = async (id: string): Promise<void> => {
+    const before = (await findManifest(primary, id)) as Manifest;
+    const artifacts = before.artifacts.map((artifact) => ({ ...artifact, name: artifact.name.replace(id, `${id}.r1`) }));
+    const day = id.slice(0, 8);
+    for (const [at, { name }] of before.artifacts.entries()) await copyKey(primary, `${day}/${name}`, `${day}/${artifacts[at]?.name}`);
+    noteStale(dir.path, ["copy"], id);
+    await primary.replace(manifestKey(id), bytesSource(writeManifest({ ...before, artifacts })));
+    for (const { name } of before.artifacts) await primary.delete(`${day}/${name}`);
+  };
+  const publishEncrypted = (id: string): Promise<Manifest> => publishSmallPoint(primary, id, { isEncrypted: true });
+  const keysOf = (id: string): string[] => [...files.keys()].filter((key) => key.includes(id));
+
+  test("and rotted before the copy got them keep no new one from it, and are told until they are mended", async () => {
+    await publishEncrypted(monday);
+    await run(copy);
+    await rewrap(monday);
+    const good = (await readAll(primary, manifestKey(monday))) ?? "";
+    await primary.replace(manifestKey(monday), bytesSource("{"));
+    await publishEncrypted(tuesday);
+    expect(await run(copy)).toMatchObject({
+      status: "failed",
+      code: "damaged",
+      sent: 1,
+      message: expect.stringContaining("cannot be copied: manifest"),
+    });
+    expect(await held()).toEqual([monday, tuesday]);
+    await primary.replace(manifestKey(monday), bytesSource(good));
+    expect(await run(copy, { force: true })).toMatchObject({ status: "ok", missing: 0 });
+    expect(files.get(manifestKey(monday))?.toString()).toBe(good.toString());
+  });
+
+  test("are left to their list by a look at all of it", async () => {
+    await publishEncrypted(monday);
+    await run(copy);
+    await rewrap(monday);
+    await primary.put(`20261116/${monday}.r2.bundle.age`, bytesSource("of a rewrap that was killed"));
+    expect(await run(copy, { isThorough: true })).toEqual({ store: "copy", status: "ok", sent: 0, missing: 0 });
+    expect(keysOf(monday).filter((key) => !/\.r1\.|\.json$/.test(key))).toEqual([]);
+    expect((await readCatalogue(copy)).damaged).toEqual([]);
   });
 });
 

@@ -5,6 +5,7 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { isPointId, type PointId } from "../core/ids.ts";
+import { replaceFile } from "../state/remembered.ts";
 
 export function noteStale(folder: string, copies: readonly string[], id: PointId): void {
   mkdirSync(folder, { recursive: true });
@@ -25,9 +26,12 @@ export function takeStale(folder: string, copy: string): PointId[] {
   return [...new Set(linesOf(taken))].filter(isPointId).sort();
 }
 
-/** What `takeStale` gave is done. */
-export function settleStale(folder: string, copy: string): void {
-  rmSync(`${listOf(folder, copy)}.taken`, { force: true });
+/** What `takeStale` gave is done, but for those `left`. */
+export function settleStale(folder: string, copy: string, left: Iterable<PointId>): void {
+  const taken = `${listOf(folder, copy)}.taken`;
+  const lines = [...left].map((id) => `${id}\n`).join("");
+  if (lines === "") rmSync(taken, { force: true });
+  else replaceFile(taken, lines);
 }
 
 export function forgetStale(folder: string, copy: string): void {

@@ -53,7 +53,7 @@ export async function copyPoint(from: Store, to: Store, manifest: Manifest, opti
   await to.put(manifestKey(manifest.id), bytesSource(writeManifest(manifest)), options);
 }
 
-type CopyOptions = CallOptions & { readonly onBytes?: (bytes: number) => void };
+export type CopyOptions = CallOptions & { readonly onBytes?: (bytes: number) => void };
 
 /** The artifacts alone. */
 export async function copyArtifacts(from: Store, to: Store, manifest: Manifest, options: CopyOptions = {}): Promise<void> {

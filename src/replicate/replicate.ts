@@ -8,7 +8,7 @@ import { keyOf, type Manifest, manifestKey, storedSize, writeManifest } from "..
 import { findManifest } from "../points/catalogue.ts";
 import { findIdentity, readIdentity, type StoreIdentity } from "../points/identity.ts";
 import { copyMarks } from "../points/marks.ts";
-import { copyPoint } from "../points/publish.ts";
+import { type CopyOptions, copyPoint } from "../points/publish.ts";
 import { type RecoveryTexts, writeRecoveryFiles } from "../points/recovery-files.ts";
 import type { CallOptions, Store } from "../stores/store.ts";
 import { beginCopy } from "./begin.ts";
@@ -246,7 +246,8 @@ async function send(
     const last = unsettled.at(-1)?.id;
     note(round, {
       missing: state.missing - unsettled.length,
-      missingBytes: state.missingBytes - unsettled.reduce((sum, manifest) => sum + sizeOf(manifest), 0),
+      // One that was encrypted again meanwhile may be larger than it was when it was counted.
+      missingBytes: Math.max(0, state.missingBytes - unsettled.reduce((sum, manifest) => sum + sizeOf(manifest), 0)),
       ...(isGapless && damage === undefined && last !== undefined && last > (seenToOf(state) ?? "") ? { seenTo: last } : {}),
     });
     unsettled = [];
@@ -254,13 +255,11 @@ async function send(
   };
   for (const manifest of manifests) {
     try {
-      await copyPoint(primary, copy, manifest, { ...options, onBytes });
-      unsettled.push(manifest);
+      const sent = await sendPoint(primary, copy, manifest, { ...options, onBytes });
+      if (sent !== undefined) unsettled.push(sent);
     } catch (error) {
       if (!(error instanceof BackupError) || error.code !== "damaged") throw error;
-      // Pruned since it was looked at, it is not wanted any more; but not where all of the primary is gone.
-      if ((await findManifest(primary, manifest.id, options)) !== undefined) damage ??= error;
-      else await readIdentity(primary, options);
+      damage ??= error;
     }
     done += 1;
     doneBytes += storedSize(manifest);
@@ -270,6 +269,23 @@ async function send(
   }
   await settle();
   return damage;
+}
+
+/** Gives the manifest as it was sent; undefined where the point was pruned since it was looked at. Throws `damaged` where the primary does not hold it whole. */
+async function sendPoint(primary: Store, copy: Store, manifest: Manifest, options: CopyOptions): Promise<Manifest | undefined> {
+  try {
+    await copyPoint(primary, copy, manifest, options);
+    return manifest;
+  } catch (error) {
+    if (!(error instanceof BackupError) || error.code !== "damaged") throw error;
+    const current = await findManifest(primary, manifest.id, options);
+    if (current === undefined) {
+      await readIdentity(primary, options); // not where all of the primary is gone
+      return undefined;
+    }
+    if (writeManifest(current) === writeManifest(manifest)) throw error;
+    return sendPoint(primary, copy, current, options); // it was encrypted again meanwhile
+  }
 }
 
 /** What was sent must be there with its length before the copy counts; its bytes were read back by the put. */

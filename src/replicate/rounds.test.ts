@@ -388,9 +388,9 @@ describe("points that are not encrypted", () => {
 
 describe("points that were encrypted again", () => {
   /** As a rewrap does it: new artifacts, the manifest, and the old artifacts go. */
-  const rewrap = async (id: string): Promise<void> => {
+  const rewrap = async (id: string, revision = 1): Promise<void> => {
     const before = (await findManifest(primary, id)) as Manifest;
-    const artifacts = before.artifacts.map((artifact) => ({ ...artifact, name: artifact.name.replace(id, `${id}.r1`) }));
+    const artifacts = before.artifacts.map((artifact) => ({ ...artifact, name: artifact.name.replace(/(\.r\d)?\./, `.r${revision}.`) }));
     const day = id.slice(0, 8);
     for (const [at, { name }] of before.artifacts.entries()) await copyKey(primary, `${day}/${name}`, `${day}/${artifacts[at]?.name}`);
     noteStale(dir.path, ["copy"], id);
@@ -417,6 +417,37 @@ describe("points that were encrypted again", () => {
     await primary.replace(manifestKey(monday), bytesSource(good));
     expect(await run(copy, { force: true })).toMatchObject({ status: "ok", missing: 0 });
     expect(files.get(manifestKey(monday))?.toString()).toBe(good.toString());
+  });
+
+  test("after a try that was cut had sent a part of them leave nothing there for the old keys", async () => {
+    await publishEncrypted(monday);
+    expect(await run(faultyStore(copy, [{ method: "put", nth: 4, does: "fail" }]))).toMatchObject({ status: "failed" });
+    expect(keysOf(monday).length).toBeGreaterThan(0);
+    await rewrap(monday);
+    // It does not fit: its old artifacts go all the same.
+    expect(await run(copy, { force: true, maxBytes: 1 })).toMatchObject({ status: "ok", beyond: { points: 1 } });
+    expect(keysOf(monday)).toEqual([]);
+  });
+
+  test.each(["sent", "replaced"])("while they are %s go as they are now, and no damage is told", async (how) => {
+    await publishEncrypted(monday);
+    if (how === "replaced") {
+      await run(copy);
+      await rewrap(monday);
+    }
+    let isDone = false;
+    const meeting = Object.assign(faultyStore(copy), {
+      put: async (key: string, source: Source) => {
+        await copy.put(key, source);
+        if (!key.includes(monday) || isDone) return;
+        isDone = true;
+        await rewrap(monday, 2);
+      },
+    });
+    expect(await run(meeting)).toEqual({ store: "copy", status: "ok", sent: how === "sent" ? 1 : 0, missing: 0 });
+    expect(await run(copy)).toMatchObject({ status: "ok", sent: 0 });
+    expect(keysOf(monday).filter((key) => !/\.r2\.|\.json$/.test(key))).toEqual([]);
+    expect((await readCatalogue(copy)).damaged).toEqual([]);
   });
 
   test("are left to their list by a look at all of it", async () => {

@@ -55,14 +55,21 @@ export async function replaceStale({ primary, copy, stateFolder, now, settleEver
   return { kept, damage };
 }
 
-/** Gives the manifest that the copy has now; undefined where the point was removed here, or is yet to be sent as any that the copy lacks. */
+/** Gives the manifest whose artifacts alone are to stay in the copy; undefined where the point was removed here. */
 async function replacePoint(primary: Store, copy: Store, id: PointId, options: CallOptions): Promise<Manifest | undefined> {
   const key = manifestKey(id);
   const [ours, theirs] = [await readAll(primary, key, options), await readAll(copy, key, options)];
-  if (ours === undefined || theirs === undefined) return undefined;
+  if (ours === undefined) return undefined;
   const manifest = parseManifest(ours.toString("utf8"), key);
-  if (ours.equals(theirs)) return manifest;
-  await copyArtifacts(primary, copy, manifest, options);
+  // A point that the copy lacks is sent as any other; of a try that was cut before, old artifacts may be there.
+  if (theirs === undefined || ours.equals(theirs)) return manifest;
+  try {
+    await copyArtifacts(primary, copy, manifest, options);
+  } catch (error) {
+    const isOther = error instanceof BackupError && error.code === "damaged" && (await readAll(primary, key, options))?.equals(ours) !== true;
+    if (!isOther) throw error;
+    return replacePoint(primary, copy, id, options); // it was encrypted again meanwhile
+  }
   await copy.replace(key, bytesSource(ours), options);
   return manifest;
 }

@@ -56,6 +56,26 @@ test("a clone of the branch shows plain files, and cat joins the parts", async (
   expect(git(clone, "fsck", "--strict")).toBe("");
 });
 
+test("a key below another one is refused, staged or pushed, from either side; not where that one was deleted", async () => {
+  const refused = async (store: Store, ...names: string[]): Promise<void> => {
+    for (const name of names)
+      await expect(store.put(name, bytesSource("x")), name).rejects.toMatchObject({
+        code: "store_failed",
+        message: expect.stringContaining("beside"),
+      });
+  };
+  const store = open("a");
+  await store.put("trash/20261121/a", bytesSource("x"));
+  await refused(store, "trash", "trash/20261121", "trash/20261121/a/b");
+  await store.flush();
+  const later = open("b");
+  await refused(later, "trash", "trash/20261121", "trash/20261121/a/b");
+  await save(later, "trash/20261121.json", "trash/20261121/ab");
+  for (const name of ["a", "ab"]) await later.delete(`trash/20261121/${name}`);
+  await save(later, "trash/20261121");
+  expect(shown()).toEqual(["trash/20261121", "trash/20261121.json"]);
+});
+
 test("a flush is one commit of all that was staged, on a branch of its own", async () => {
   const store = open("a", { now: () => new Date("2026-11-21T14:30:05Z") });
   await store.put(`20261121/${point}.bundle`, bytesSource("b"));

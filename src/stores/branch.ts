@@ -38,6 +38,9 @@ export class BranchStore implements Store {
   readonly #reader: BranchReader;
   readonly #partSize: number;
   readonly #staged = new Map<string, Staged>();
+  /** Folders that keys had at some time: those of `#foldersFrom`, and of what was put since. */
+  readonly #folders = new Set<string>();
+  #foldersFrom: BranchFiles | undefined;
   #opening: Promise<void> | undefined;
   #last: Promise<void> = Promise.resolve();
 
@@ -111,8 +114,7 @@ export class BranchStore implements Store {
   async folders(options: CallOptions = {}): Promise<string[]> {
     await this.#prepareRead(options);
     await this.#history.reload();
-    const keys = new Set([...this.#history.files.keys(), ...this.#staged.keys()]);
-    return topFolders([...keys].filter((key) => this.#view(key) !== undefined));
+    return topFolders(this.#keys());
   }
 
   async get(key: string, options: CallOptions & { readonly range?: Range } = {}): Promise<AsyncIterable<Uint8Array> | undefined> {
@@ -268,14 +270,33 @@ export class BranchStore implements Store {
 
   /** A tree cannot hold both `a` and `a/b`; git would drop one without a word. */
   #refuseNesting(key: string): void {
-    const keys = [...this.#history.files.keys(), ...this.#staged.keys()].filter((other) => this.#view(other) !== undefined);
-    const other = keys.find((other) => other.startsWith(`${key}/`) || key.startsWith(`${other}/`));
+    const above = foldersOf(key).find((folder) => this.#view(folder) !== undefined);
+    const other = above ?? (this.#mayBeFolder(key) ? this.#keys().find((below) => below.startsWith(`${key}/`)) : undefined);
     if (other !== undefined) throw new BackupError("store_failed", `${this.name} cannot hold ${key} beside ${other}`);
+    for (const folder of foldersOf(key)) this.#folders.add(folder);
+  }
+
+  /** Also of one that is empty by now. It spares each put a look at all the keys. */
+  #mayBeFolder(name: string): boolean {
+    const { files } = this.#history;
+    if (this.#foldersFrom !== files) for (const key of files.keys()) for (const folder of foldersOf(key)) this.#folders.add(folder);
+    this.#foldersFrom = files;
+    return this.#folders.has(name);
+  }
+
+  #keys(): string[] {
+    return [...new Set([...this.#history.files.keys(), ...this.#staged.keys()])].filter((key) => this.#view(key) !== undefined);
   }
 
   #taken(key: string): BackupError {
     return new BackupError("store_failed", `${key} is already in ${this.name} with other bytes`);
   }
+}
+
+/** Those above a key: of `a/b/c` they are `a` and `a/b`. */
+function foldersOf(key: string): string[] {
+  const names = key.split("/");
+  return names.slice(1).map((_, index) => names.slice(0, index + 1).join("/"));
 }
 
 interface Staged {

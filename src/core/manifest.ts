@@ -166,6 +166,11 @@ export function storedSize({ artifacts }: Pick<Manifest, "artifacts">): number {
   return artifacts.reduce((sum, artifact) => sum + artifact.size, 0);
 }
 
+/** Bytes of the whole point as stored: its artifacts and the manifest. */
+export function pointSize(manifest: Manifest): number {
+  return storedSize(manifest) + Buffer.byteLength(writeManifest(manifest));
+}
+
 function versionOf(json: unknown): number | undefined {
   if (typeof json !== "object" || json === null || !("format" in json)) return undefined;
   return typeof json.format === "number" ? json.format : undefined;

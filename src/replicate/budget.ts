@@ -1,7 +1,7 @@
 /** What fits into a copy with a budget: the newest points, each with all that it needs. Never deletes. Pure. */
 import type { Catalogue } from "../core/catalogue.ts";
 import type { PointId } from "../core/ids.ts";
-import { type Manifest, storedSize, writeManifest } from "../core/manifest.ts";
+import { type Manifest, pointSize } from "../core/manifest.ts";
 
 export interface BudgetRequest {
   /** Points of the primary, oldest first. */
@@ -27,7 +27,7 @@ export function planBudget({ points, present, usedBytes, maxBytes }: BudgetReque
   let leftBytes = maxBytes - usedBytes;
   for (const point of points.toReversed()) {
     const needed = neededFor(point, byId).filter(({ id }) => !present.has(id) && !chosen.has(id));
-    const bytes = needed.reduce((sum, manifest) => sum + sizeOf(manifest), 0);
+    const bytes = needed.reduce((sum, manifest) => sum + pointSize(manifest), 0);
     if (bytes > leftBytes) continue;
     leftBytes -= bytes;
     for (const { id } of needed) chosen.add(id);
@@ -42,8 +42,4 @@ function neededFor(point: Manifest, byId: ReadonlyMap<PointId, Manifest>): Manif
   for (let at: Manifest | undefined = point; at !== undefined && !needed.has(at); at = at.base === null ? undefined : byId.get(at.base))
     needed.add(at);
   return [...needed];
-}
-
-function sizeOf(manifest: Manifest): number {
-  return storedSize(manifest) + Buffer.byteLength(writeManifest(manifest));
 }

@@ -4,7 +4,7 @@
  */
 import { mustWait, retryDelayMs } from "../core/backoff.ts";
 import { BackupError, describeError, type ErrorCode } from "../core/errors.ts";
-import { keyOf, type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
+import { keyOf, type Manifest, manifestKey, pointSize, storedSize, writeManifest } from "../core/manifest.ts";
 import { findManifest } from "../points/catalogue.ts";
 import { findIdentity, readIdentity, type StoreIdentity } from "../points/identity.ts";
 import { copyMarks } from "../points/marks.ts";
@@ -180,7 +180,7 @@ async function bringUpToDate(round: Round): Promise<string | undefined> {
   round.state = {
     ...round.state,
     missing: found.send.length + found.unreadable,
-    missingBytes: found.send.reduce((sum, manifest) => sum + sizeOf(manifest), 0),
+    missingBytes: found.send.reduce((sum, manifest) => sum + pointSize(manifest), 0),
     beyond: found.beyond,
     // Until what it lost is there again nothing is taken on trust.
     ...(hasHoles ? { lookedAt: null } : {}),
@@ -247,7 +247,7 @@ async function send(
     note(round, {
       missing: state.missing - unsettled.length,
       // One that was encrypted again meanwhile may be larger than it was when it was counted.
-      missingBytes: Math.max(0, state.missingBytes - unsettled.reduce((sum, manifest) => sum + sizeOf(manifest), 0)),
+      missingBytes: Math.max(0, state.missingBytes - unsettled.reduce((sum, manifest) => sum + pointSize(manifest), 0)),
       ...(isGapless && damage === undefined && last !== undefined && last > (seenToOf(state) ?? "") ? { seenTo: last } : {}),
     });
     unsettled = [];
@@ -324,8 +324,4 @@ function note(round: Round, changes: Partial<CopyState>): void {
   } catch {
     // As above.
   }
-}
-
-function sizeOf(manifest: Manifest): number {
-  return storedSize(manifest) + Buffer.byteLength(writeManifest(manifest));
 }

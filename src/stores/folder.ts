@@ -13,7 +13,7 @@ import { dirname, join } from "node:path";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError, type ErrorCode, systemCode } from "../core/errors.ts";
 import { lacksLinks, moveInto, publish, syncFolder, writeNewFile } from "./folder-files.ts";
-import type { CallOptions, LocalStore, Range, Source, StoreEntry } from "./store.ts";
+import { type CallOptions, emptyStream, type LocalStore, type Range, type Source, type StoreEntry } from "./store.ts";
 
 /** Files being written carry this prefix; a run that was killed leaves them, the next one clears them. */
 const temporaryPrefix = ".holdfast-";
@@ -323,5 +323,3 @@ export async function createStoreFolder(folder: string): Promise<void> {
     { recursive: true },
   );
 }
-
-async function* emptyStream(): AsyncIterable<Uint8Array> {}

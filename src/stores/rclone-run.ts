@@ -3,12 +3,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { parse } from "node:path";
-import type { Readable, Writable } from "node:stream";
+import type { Writable } from "node:stream";
 
 export interface RcloneChild {
   readonly stdin: Writable;
-  /** Undefined where it was not asked for. */
-  readonly stdout: Readable | null;
   /** What it has said on stderr so far. */
   words(): string;
   /** Calls `look` with all that stands on stderr, now and after each more. */
@@ -69,7 +67,7 @@ exit "$code"`;
 export const notFoundExit = 127;
 
 function follow(child: ChildProcess): RcloneChild {
-  const { stdin, stdout, stderr } = child;
+  const { stdin, stderr } = child;
   if (stdin === null || stderr === null) throw new Error("rclone was started without pipes");
   let words = "";
   const looks: ((words: string) => void)[] = [];
@@ -86,7 +84,6 @@ function follow(child: ChildProcess): RcloneChild {
   ended.catch(() => undefined); // thrown where it is awaited
   return {
     stdin,
-    stdout,
     words: () => words,
     watch(look) {
       looks.push(look);

@@ -13,7 +13,7 @@ import * as z from "zod";
 import type { Decryptor } from "../core/encryption.ts";
 import { BackupError } from "../core/errors.ts";
 import { type HashType, RcloneRemote, type RemoteFacts } from "./rclone-remote.ts";
-import type { CallOptions, Range, Source, Store, StoreEntry } from "./store.ts";
+import { type CallOptions, emptyStream, type Range, type Source, type Store, type StoreEntry } from "./store.ts";
 
 export interface RcloneOptions {
   readonly name: string;
@@ -220,5 +220,3 @@ async function sumOf(bytes: AsyncIterable<Uint8Array>, type: HashType): Promise<
   for await (const chunk of bytes) hash.update(chunk);
   return hash.digest("hex");
 }
-
-async function* emptyStream(): AsyncIterable<Uint8Array> {}

@@ -22,6 +22,7 @@ import {
   bytesSource,
   type CallOptions,
   copyThrough,
+  emptyStream,
   keySource,
   type Range,
   type Source,
@@ -390,5 +391,3 @@ async function readWhole(key: string, source: Source, { signal }: CallOptions): 
   for await (const piece of pieces(key, source, Math.max(1, source.size), signal)) return piece;
   return Buffer.alloc(0);
 }
-
-async function* emptyStream(): AsyncGenerator<Uint8Array> {}

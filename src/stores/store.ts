@@ -151,6 +151,8 @@ export function keySource(store: Store, key: string, size: number, options: Call
   };
 }
 
+export async function* emptyStream(): AsyncGenerator<Uint8Array> {}
+
 /** The first parts of keys that have more than one. */
 export function topFolders(keys: Iterable<string>): string[] {
   const folders = new Set<string>();

@@ -111,6 +111,7 @@ async function useIt(): Promise<void> {
   const environment = { ...process.env, GIT_TERMINAL_PROMPT: "0", GIT_PAGER: "cat" };
   for (const args of [["status"], ["log", "-1"], ["diff", "--no-color"], ["stash", "list"], ["branch", "-a"]])
     await run("git", ["-C", target, ...args], environment);
+  await run("git", ["-C", join(target, "nested"), "status"], environment);
 }
 
 describe("a store that somebody else has written to", () => {

@@ -1,12 +1,14 @@
 /**
  * A captured configuration may name commands (hooks, filters, fsmonitor, ssh, aliases): a restored repository gets the
- * settings that are only data. The whole file lies beside, for the owner to compare and take over.
+ * settings that are only data. The whole file lies beside, for the owner to compare and take over. A link in its place is not
+ * followed, and not put to work: it could lead to other settings than those that were looked at.
  */
-import { existsSync } from "node:fs";
 import { copyFile, rename, rmdir, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
+import { encodePath, parentOf } from "../core/paths.ts";
 import type { RestoreGit, Setting } from "./git-port.ts";
 import { inertFolder } from "./place.ts";
+import { SafeFolder } from "./safe-folder.ts";
 
 /** Keys that cannot start anything. Lower case, as `git config --list` prints section and name. */
 const harmless: readonly RegExp[] = [
@@ -29,12 +31,14 @@ export interface ConfigOutcome {
 
 /** Applies the harmless settings of the configuration that lies in the inert folder, and of that of these linked worktrees. */
 export async function applyConfig(git: RestoreGit, gitDir: string, worktrees: Iterable<string> = []): Promise<ConfigOutcome> {
-  const captured = join(gitDir, inertFolder, "config");
-  if (!existsSync(captured)) return { leftOut: [] };
-  await applyWorktreeConfig(git, gitDir, worktrees);
-  const read = await git.readSettings(captured);
+  const folder = new SafeFolder(gitDir);
+  const place = `${inertFolder}/config`;
+  if (!folder.exists(place)) return { leftOut: [] };
+  await applyWorktreeConfig(git, folder, worktrees);
+  const captured = folder.findFile(place);
+  const read = captured === undefined ? undefined : await git.readSettings(join(gitDir, place));
   // git cannot read all of it: what it would make of the rest is not known.
-  if (read === undefined) return { leftOut: ["config"] };
+  if (captured === undefined || read === undefined) return { leftOut: ["config"] };
   const settings = read.list;
   const kept = settings.filter(({ key, value }) => isHarmless(key, value));
   const isWhole = kept.length === settings.filter(({ key }) => !isImplied(key)).length && !settings.some(({ key }) => isElsewhere(key));
@@ -57,31 +61,31 @@ export async function applyConfig(git: RestoreGit, gitDir: string, worktrees: It
  * The same for a nested repository or a submodule. Where all of it is harmless, the file itself takes its place.
  * Gives the names of settings that were left out.
  */
-export async function applyNestedConfig(git: RestoreGit, captured: string, live: string): Promise<string[]> {
-  if (!existsSync(captured) || existsSync(live)) return [];
-  const read = await git.readSettings(captured);
-  if (read === undefined) return ["config"];
+export async function applyNestedConfig(git: RestoreGit, folder: SafeFolder, place: string, live: string): Promise<string[]> {
+  if (!folder.exists(place) || folder.exists(live)) return [];
+  const captured = folder.findFile(place);
+  const read = captured === undefined ? undefined : await git.readSettings(`${folder.root}/${place}`);
+  if (captured === undefined || read === undefined) return ["config"];
   const settings = read.list;
   const isKept = ({ key, value }: Setting): boolean => isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
   const kept = settings.filter(isKept);
   if (kept.length === settings.length && read.isExact) {
-    await rename(captured, live);
-    await rmdir(dirname(captured)).catch(() => undefined); // hooks are kept there too
+    await rename(captured, folder.at(live));
+    await rmdir(encodePath(`${folder.root}/${parentOf(place)}`)).catch(() => undefined); // hooks are kept there too
   } else {
-    await writeFile(live, kept.map(({ key, value }) => configLine(key, value)).join(""), "latin1");
+    await writeFile(folder.at(live), kept.map(({ key, value }) => configLine(key, value)).join(""), "latin1");
   }
   const left = settings.filter((setting) => !isKept(setting) && setting.key !== "core.worktree");
   return [...new Set(left.map(({ key }) => Buffer.from(key, "latin1").toString("utf8")))];
 }
 
 /** Some repositories keep settings for each worktree: `config.worktree`. (git-worktree(1), "Configuration file") */
-async function applyWorktreeConfig(git: RestoreGit, gitDir: string, worktrees: Iterable<string>): Promise<void> {
-  for (const place of ["", ...[...worktrees].map((name) => `worktrees/${name}`)]) {
-    const captured = join(gitDir, inertFolder, place, "config.worktree");
-    const settings = existsSync(captured) ? await git.readSettings(captured) : undefined;
+async function applyWorktreeConfig(git: RestoreGit, folder: SafeFolder, worktrees: Iterable<string>): Promise<void> {
+  for (const live of ["config.worktree", ...[...worktrees].map((name) => `worktrees/${name}/config.worktree`)]) {
+    const captured = `${inertFolder}/${live}`;
+    const settings = folder.findFile(captured) === undefined ? undefined : await git.readSettings(join(folder.root, captured));
     const kept = (settings?.list ?? []).filter(({ key, value }) => isHarmless(key, value));
-    if (kept.length > 0)
-      await writeFile(join(gitDir, place, "config.worktree"), kept.map(({ key, value }) => configLine(key, value)).join(""), "latin1");
+    if (kept.length > 0) await writeFile(folder.at(live), kept.map(({ key, value }) => configLine(key, value)).join(""), "latin1");
   }
 }
 

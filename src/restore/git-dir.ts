@@ -1,5 +1,5 @@
 /** What a restored git directory needs beside objects and refs: settings of nested repositories, linked worktrees, marks. */
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type FileEntry, placeOf } from "../core/contents.ts";
 import { encodePath } from "../core/paths.ts";
@@ -8,6 +8,7 @@ import { isOwnHook } from "../hooks/block.ts";
 import { applyNestedConfig } from "./config.ts";
 import type { RestoreGit } from "./git-port.ts";
 import { destinationOf, inertFolder, type TargetLayout } from "./place.ts";
+import { SafeFolder } from "./safe-folder.ts";
 
 /** Configurations of nested repositories and submodules, which were unpacked inert. */
 export async function settleNested(git: RestoreGit, layout: TargetLayout, files: ReadonlyMap<string, FileEntry>): Promise<string[]> {
@@ -18,8 +19,8 @@ export async function settleNested(git: RestoreGit, layout: TargetLayout, files:
     const isNested = area === "git" ? path.startsWith("modules/") : path.endsWith("/.git/config");
     const place = isNested ? destinationOf(entry, layout) : undefined;
     if (place === undefined || !place.path.includes(`${inertFolder}/`)) continue;
-    const [captured, live] = [`${place.root}/${place.path}`, `${place.root}/${place.path.replace(`${inertFolder}/`, "")}`];
-    for (const key of await applyNestedConfig(git, captured, live)) leftOut.push(`${path}: ${key}`);
+    const live = place.path.replace(`${inertFolder}/`, "");
+    for (const key of await applyNestedConfig(git, new SafeFolder(place.root), place.path, live)) leftOut.push(`${path}: ${key}`);
   }
   return leftOut;
 }
@@ -44,11 +45,16 @@ export function markPromised(gitDir: string): void {
   for (const name of listFolder(folder)) if (name.endsWith(".pack")) writeFileSync(join(folder, name.replace(/pack$/, "promisor")), "");
 }
 
-/** Captured hooks that lie beside, by name. */
+/** Captured hooks that lie beside, by name. What is a link is named, not read. */
 export function listHooks(gitDir: string): string[] {
+  const folder = new SafeFolder(gitDir);
+  const place = `${inertFolder}/hooks`;
+  const found = folder.find(place);
+  if (found === undefined) return [];
+  if (!lstatSync(found).isDirectory()) return ["hooks"];
   // Our own are put back by `hooks install`; they are nobody's loss.
-  const folder = join(gitDir, inertFolder, "hooks");
-  return listFolder(folder).filter((name) => !isOwnHook(readText(join(folder, name))));
+  const isOwn = (path: string): boolean => folder.findFile(path) !== undefined && isOwnHook(readText(join(gitDir, path)));
+  return listFolder(join(gitDir, place)).filter((name) => !isOwn(`${place}/${name}`));
 }
 
 /** Names in a folder; none where it is absent. */

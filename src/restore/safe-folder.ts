@@ -59,6 +59,12 @@ export class SafeFolder {
     return lstatSync(full, { throwIfNoEntry: false }) === undefined ? undefined : full;
   }
 
+  /** A file that may be read: a real one, no link that leads elsewhere. Undefined for all else. */
+  findFile(path: string): string | Buffer | undefined {
+    const full = this.find(path);
+    return full !== undefined && lstatSync(full).isFile() ? full : undefined;
+  }
+
   exists(path: string): boolean {
     return lstatSync(encodePath(`${this.root}/${path}`), { throwIfNoEntry: false }) !== undefined;
   }

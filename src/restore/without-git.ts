@@ -33,7 +33,7 @@ export function withoutGit(): RestoreGit {
     writeRefs: async (gitDir, refs) => writeRefFiles(gitDir, refs),
     readRefs: async (gitDir) => readRefFiles(gitDir),
     readHead: async (gitDir) => readHeadFile(gitDir),
-    readSettings: async (file) => readSettings(readFileSync(file, "latin1")),
+    readSettings: async (file) => readSettings(readFileSync(encodePath(file), "latin1")),
     readIndex: async ({ gitDir }) => (existsSync(join(gitDir, "index")) ? readIndexFile(join(gitDir, "index")) : []),
     writeIndexed: (place, commonDir, paths, { signal }) => writeIndexed(readerOf(commonDir), place, paths, signal),
     writeCommit: (place, oid, { signal }) => writeCommit(readerOf(place.gitDir), place, oid, signal),

@@ -151,6 +151,21 @@ export function hostileAttacks(canary: string, payload: string): Readonly<Record
       ),
       member("git/info/attributes", "* filter=x diff=x merge=x\n"),
     ]),
+    "settings behind a link, which leads elsewhere when it is moved": ofFiles((store) => [
+      member("untracked/nested/.git/config", "", { kind: "symlink", target: "../evil" }),
+      member("untracked/nested/.git/evil", "[core]\n\tfilemode = true\n"),
+      member("untracked/nested/evil", store.pick(configs)),
+    ]),
+    "settings and hooks without an end": ofFiles((store) => [
+      member(
+        store.pick(["git/config", "git/config.worktree", "git/hooks", "git/hooks/x", "untracked/nested/.git/config", "git/modules/m/config"]),
+        "",
+        {
+          kind: "symlink",
+          target: store.pick(["/dev/zero", "/dev/tty", "/dev/stdin"]),
+        },
+      ),
+    ]),
     "hooks that run commands": ofFiles((store) => {
       const hook = store.pick(["post-checkout", "post-index-change", "reference-transaction", "pre-commit", "post-commit", "fsmonitor-watchman"]);
       return [

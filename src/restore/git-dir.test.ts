@@ -1,0 +1,82 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type TempDir, tempDir } from "../../test/support/repo.ts";
+import type { FileEntry } from "../core/contents.ts";
+import { ownHook } from "../hooks/block.ts";
+import { applyConfig } from "./config.ts";
+import { listHooks, settleNested } from "./git-dir.ts";
+import type { TargetLayout } from "./place.ts";
+import { gitProgram } from "./with-git.ts";
+import { withoutGit } from "./without-git.ts";
+
+const harmless = "[core]\n\tfilemode = true\n";
+const hostile = '[core]\n\tfsmonitor = "touch marker"\n';
+
+let dir: TempDir;
+let layout: TargetLayout = { root: "", gitDir: "", worktrees: new Map() };
+beforeEach(() => {
+  dir = tempDir();
+  const root = join(dir.path, "target");
+  layout = { root, gitDir: join(root, ".git"), worktrees: new Map() };
+  mkdirSync(layout.gitDir, { recursive: true });
+});
+afterEach(() => dir[Symbol.dispose]());
+
+const at = (path: string): string => join(layout.root, path);
+function write(path: string, text: string): void {
+  mkdirSync(dirname(at(path)), { recursive: true });
+  writeFileSync(at(path), text);
+}
+function link(path: string, target: string): void {
+  mkdirSync(dirname(at(path)), { recursive: true });
+  symlinkSync(target, at(path));
+}
+const settle = (git: typeof gitProgram, ...entries: string[]): Promise<string[]> =>
+  settleNested(git, layout, new Map(entries.map((path): [string, FileEntry] => [path, { path, kind: "file", mode: 0o644, mtime: "0" }])));
+
+describe.each([
+  ["with git", gitProgram],
+  ["without git", withoutGit()],
+])("a captured configuration that is a link, %s", (_, git) => {
+  test("takes no place in a nested repository: from there it would lead to other settings", async () => {
+    write("n/.git/evil", harmless);
+    write("n/evil", hostile);
+    link("n/.git/holdfast-restored/config", "../evil");
+    expect(await settle(git, "untracked/n/.git/config")).toEqual(["n/.git/config: config"]);
+    expect(existsSync(at("n/.git/config"))).toBe(false);
+    expect(readlinkSync(at("n/.git/holdfast-restored/config"))).toBe("../evil");
+  });
+
+  test("takes no place in a submodule", async () => {
+    write(".git/holdfast-restored/modules/m/evil", harmless);
+    write(".git/modules/m/evil", hostile);
+    link(".git/holdfast-restored/modules/m/config", "evil");
+    expect(await settle(git, "git/modules/m/config")).toEqual(["modules/m/config: config"]);
+    expect(readdirSync(at(".git/modules/m"))).toEqual(["evil"]);
+  });
+
+  test("is not read, whatever it leads to, nor those of worktrees", async () => {
+    write(".git/config", harmless);
+    mkdirSync(at(".git/worktrees/side"), { recursive: true });
+    for (const path of ["config", "config.worktree", "worktrees/side/config.worktree"]) link(`.git/holdfast-restored/${path}`, "/dev/zero");
+    expect(await applyConfig(git, layout.gitDir, ["side"])).toEqual({ leftOut: ["config"] });
+    expect(readFileSync(at(".git/config"), "utf8")).toBe(harmless);
+    expect([...readdirSync(layout.gitDir), ...readdirSync(at(".git/worktrees/side"))].sort()).toEqual(["config", "holdfast-restored", "worktrees"]);
+  });
+});
+
+describe("captured hooks", () => {
+  test("are named, our own are not, and a link is named unread", () => {
+    write(".git/holdfast-restored/hooks/pre-commit", "#!/bin/sh\nmine\n");
+    write(".git/holdfast-restored/hooks/post-merge", ownHook("post-merge"));
+    link(".git/holdfast-restored/hooks/post-commit", "/dev/zero");
+    expect(listHooks(layout.gitDir).sort()).toEqual(["post-commit", "pre-commit"]);
+  });
+
+  test("behind a link are not looked for", () => {
+    write("hooks/pre-commit", "#!/bin/sh\n");
+    link(".git/holdfast-restored/hooks", "../../hooks");
+    expect(listHooks(layout.gitDir)).toEqual(["hooks"]);
+  });
+});

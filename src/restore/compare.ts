@@ -1,11 +1,11 @@
 /** Reads a restored target back and compares it with the point's inventory: what was not compared was not restored. */
 import { createHash, hash } from "node:crypto";
-import { type BigIntStats, closeSync, constants, existsSync, lstatSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { type BigIntStats, closeSync, constants, lstatSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
 import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { decodePath, encodePath, printablePath } from "../core/paths.ts";
 import type { IndexEntry } from "../git/index-entries.ts";
 import type { RestoreGit } from "./git-port.ts";
-import { type Destination, destinationOf, inertFolder, type TargetLayout } from "./place.ts";
+import { type Destination, destinationOf, type TargetLayout } from "./place.ts";
 import { microsOf } from "./safe-folder.ts";
 
 export interface Difference {
@@ -54,7 +54,7 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
       differ("is missing");
       continue;
     }
-    const isInert = `/${place.path}`.includes(`/${inertFolder}/`);
+    const isInert = place.live !== undefined;
     // git touches a shared index whenever it reads the index that goes with it.
     const isTouched = area === "git" && (entry.kind === "folder" || /(?:^|\/)sharedindex\.[^/]*$/.test(path));
     compareStat(entry, stat, isInert || isTouched, differ);
@@ -78,10 +78,10 @@ export function compareFiles({ layout, files, skipped, indexes, objectFormat }: 
 }
 
 /** A nested repository's configuration takes its place again where all of it is harmless. */
-function standingPlace({ root, path }: Destination): string {
+function standingPlace({ root, path, live }: Destination): string {
   const full = `${root}/${path}`;
-  const live = `${root}/${path.replace(`${inertFolder}/`, "")}`;
-  return existsSync(encodePath(full)) || !path.includes(`${inertFolder}/`) ? full : live;
+  const isThere = live === undefined || lstatSync(encodePath(full), { throwIfNoEntry: false }) !== undefined;
+  return isThere ? full : `${root}/${live}`;
 }
 
 /** Refs and HEADs as they were; `broken` ones are known not to be there. */

@@ -66,6 +66,16 @@ describe.each([
   });
 });
 
+test("the settings of a nested repository take their place in it, though a folder above has the name of the inert one", async () => {
+  const outside = join(dir.path, "outside");
+  mkdirSync(outside);
+  write("holdfast-restored/a/.git/holdfast-restored/config", harmless);
+  link("a/.git/holdfast-restored", outside);
+  expect(await settle(gitProgram, "untracked/holdfast-restored/a/.git/config")).toEqual([]);
+  expect(readFileSync(at("holdfast-restored/a/.git/config"), "utf8")).toBe(harmless);
+  expect(readdirSync(outside)).toEqual([]);
+});
+
 describe("captured hooks", () => {
   test("are named, our own are not, and a link is named unread", () => {
     write(".git/holdfast-restored/hooks/pre-commit", "#!/bin/sh\nmine\n");

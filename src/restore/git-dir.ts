@@ -18,9 +18,8 @@ export async function settleNested(git: RestoreGit, layout: TargetLayout, files:
     const { area, path } = placeOf(entry);
     const isNested = area === "git" ? path.startsWith("modules/") : path.endsWith("/.git/config");
     const place = isNested ? destinationOf(entry, layout) : undefined;
-    if (place === undefined || !place.path.includes(`${inertFolder}/`)) continue;
-    const live = place.path.replace(`${inertFolder}/`, "");
-    for (const key of await applyNestedConfig(git, new SafeFolder(place.root), place.path, live)) leftOut.push(`${path}: ${key}`);
+    if (place?.live === undefined) continue;
+    for (const key of await applyNestedConfig(git, new SafeFolder(place.root), place.path, place.live)) leftOut.push(`${path}: ${key}`);
   }
   return leftOut;
 }

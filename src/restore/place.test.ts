@@ -56,7 +56,15 @@ describe("what a point holds goes", () => {
     "worktrees/side/modules/lib/config",
   ])("beside, put to no work: git/%s", (path) => {
     // biome-ignore format: a list of words
-    expect(destinationOf(`git/${path}`, layout)).toEqual({ root: "/t/.git", path: `${inertFolder}/${path}` });
+    expect(destinationOf(`git/${path}`, layout)).toEqual({ root: "/t/.git", path: `${inertFolder}/${path}`, live: path });
+  });
+
+  test.each([
+    ["lib/.git/config", "lib/.git/holdfast-restored/config"],
+    ["lib/.git/hooks/pre-commit", "lib/.git/holdfast-restored/hooks/pre-commit"],
+    ["holdfast-restored/lib/.git/config", "holdfast-restored/lib/.git/holdfast-restored/config"],
+  ])("beside, in a nested repository: untracked/%s", (live, path) => {
+    expect(destinationOf(`untracked/${live}`, layout)).toEqual({ root: "/t", path, live });
   });
 
   test.each([
@@ -128,7 +136,7 @@ describe("a hostile point cannot write", () => {
     (entry) => {
       expect(() => destinationOf(entry, bare)).toThrow(expect.objectContaining({ code: "hostile" }));
       expect(destinationOf("git/HEAD", bare)).toEqual({ root: "/t", path: "HEAD" });
-      expect(destinationOf("git/config", bare)).toEqual({ root: "/t", path: `${inertFolder}/config` });
+      expect(destinationOf("git/config", bare)).toEqual({ root: "/t", path: `${inertFolder}/config`, live: "config" });
     },
   );
 

@@ -22,6 +22,8 @@ export interface TargetLayout {
 export interface Destination {
   readonly root: string;
   readonly path: string;
+  /** Of what is kept beside: the path below `root` at which git would look for it. */
+  readonly live?: string;
 }
 
 /** What a restored repository keeps of the configuration and hooks that it does not put to work. */
@@ -41,7 +43,7 @@ export function destinationOf(entry: string, layout: TargetLayout): Destination 
   const nested = parts.findIndex(isGitName);
   const inside = parts.slice(nested + 1);
   if (nested === -1 || !isInert(inside) || inside.at(-1)?.endsWith(".sample") === true) return { root, path };
-  return { root, path: [...parts.slice(0, nested + 1), inertFolder, ...inside].join("/") };
+  return { root, path: [...parts.slice(0, nested + 1), inertFolder, ...inside].join("/"), live: path };
 }
 
 function gitDestination(path: string, gitDir: string): Destination | undefined {
@@ -71,5 +73,5 @@ function hostile(path: string): BackupError {
 }
 
 function inert(path: string, gitDir: string): Destination {
-  return { root: gitDir, path: `${inertFolder}/${path}` };
+  return { root: gitDir, path: `${inertFolder}/${path}`, live: path };
 }

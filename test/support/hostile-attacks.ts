@@ -156,6 +156,10 @@ export function hostileAttacks(canary: string, payload: string): Readonly<Record
       member("untracked/nested/.git/evil", "[core]\n\tfilemode = true\n"),
       member("untracked/nested/evil", store.pick(configs)),
     ]),
+    "settings that take the place of others": ofFiles(() => [
+      member("untracked/holdfast-restored/other/.git/config", "[core]\n\tfilemode = true\n"),
+      member("untracked/other/.git/holdfast-restored", "", { kind: "symlink", target: join(canary, "home") }),
+    ]),
     "settings and hooks without an end": ofFiles((store) => [
       member(
         store.pick(["git/config", "git/config.worktree", "git/hooks", "git/hooks/x", "untracked/nested/.git/config", "git/modules/m/config"]),

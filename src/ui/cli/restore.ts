@@ -4,6 +4,7 @@ import type { App } from "../../app.ts";
 import { placeOf } from "../../core/contents.ts";
 import { BackupError, exitCodes } from "../../core/errors.ts";
 import { storedSize } from "../../core/manifest.ts";
+import type { Comparison } from "../../restore/compare.ts";
 import type { Limits } from "../../restore/limits.ts";
 import type { RestorePlan } from "../../restore/plan.ts";
 import type { RestoreResult } from "../../restore/restore.ts";
@@ -112,14 +113,12 @@ export function tellRestore(
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const isSame = comparison.differences.length === 0;
   output.line(`Restored into ${where} in ${seconds} s.`);
-  output.line(
-    isSame
-      ? `Compared with the point: ${count(comparison.files, "file")}${comparison.refs > 0 ? ` and ${count(comparison.refs, "ref")}` : ""}, all as captured.`
-      : `Compared with the point: ${count(comparison.differences.length, "difference")} in ${count(comparison.files, "file")}:`,
-  );
-  for (const { path: name, what } of comparison.differences.slice(0, 20)) output.line(`  ${path(name)} ${what}`);
+  if (isSame) {
+    const refs = comparison.refs > 0 ? ` and ${count(comparison.refs, "ref")}` : "";
+    output.line(`Compared with the point: ${count(comparison.files, "file")}${refs}, all as captured.`);
+  } else tellDifferences(comparison, output);
   for (const folder of worktrees) output.line(`Linked worktree: ${folder}`);
-  for (const name of skipped.slice(0, 10)) output.line(`Not written, the commit has a file there: ${path(name)}`);
+  tellSkipped(skipped, output);
   if (withheld.length > 0) {
     output.line(`Not written, since the history could not be read without git: ${count(withheld.length, "tracked file")}:`);
     for (const name of withheld.slice(0, 20)) output.line(`  ${path(name)}`);
@@ -128,8 +127,7 @@ export function tellRestore(
   if (hooks.length > 0) output.line(`Hooks are kept, not put to work: .git/holdfast-restored/hooks (${hooks.map(path).join(", ")})`);
   if (settings.length > 0)
     output.line(`Settings that can run commands are kept, not put to work: .git/holdfast-restored/config (${settings.map(path).join(", ")})`);
-  if (problems.length > 0)
-    output.warn(`the point itself was partial: ${count(problems.length, "thing")} could not be captured; holdfast show ${found.plan.point.id}`);
+  tellProblems(problems, found.plan.point.id, output);
   const document = {
     explanation: found.explanation,
     point: found.plan.point.id,
@@ -149,6 +147,19 @@ export function tellRestore(
   const error = new BackupError("mismatch", `${count(comparison.differences.length, "difference")} between the restored files and the point`);
   output.warn(`${error.message}; ${error.hint}`);
   return { code: error.exitCode, document };
+}
+
+function tellDifferences({ differences, files }: Comparison, output: Output): void {
+  output.line(`Compared with the point: ${count(differences.length, "difference")} in ${count(files, "file")}:`);
+  for (const { path: name, what } of differences.slice(0, 20)) output.line(`  ${path(name)} ${what}`);
+}
+
+function tellSkipped(skipped: RestoreResult["skipped"], output: Output): void {
+  for (const name of skipped.slice(0, 10)) output.line(`Not written, the commit has a file there: ${path(name)}`);
+}
+
+function tellProblems(problems: RestoreResult["problems"], id: string, output: Output): void {
+  if (problems.length > 0) output.warn(`the point itself was partial: ${count(problems.length, "thing")} could not be captured; holdfast show ${id}`);
 }
 
 function dryRun({ plan, explanation, store }: FoundRestore, to: string | undefined, output: Output): number {
@@ -189,7 +200,8 @@ async function listFiles(found: FoundRestore, options: RestoreOptions, { output,
 
 async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, { output, signal }: CommandContext): Promise<number> {
   await using prepared = await prepareInPlace(app, found, signal);
-  const { plan, root } = prepared;
+  const { plan, root, result } = prepared;
+  const { comparison, skipped, problems } = result;
   const overwrite = plan.files.filter(({ action }) => action === "overwrite");
   const create = plan.files.filter(({ action }) => action === "create");
   output.line(
@@ -202,6 +214,8 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
     output.line(`Uncommitted changes that would be overwritten (${plan.conflicts.length}):`);
     for (const name of plan.conflicts.slice(0, limit)) output.line(`  ${path(name)}`);
   } else if (plan.uncommitted.length > 0) output.line(`${count(plan.uncommitted.length, "uncommitted change")} here, none in the way.`);
+  tellSkipped(skipped, output);
+  tellProblems(problems, found.plan.point.id, output);
   const document = {
     explanation: found.explanation,
     point: found.plan.point.id,
@@ -211,7 +225,19 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
     same: plan.same,
     conflicts: plan.conflicts,
     uncommitted: plan.uncommitted,
+    comparison,
+    skipped,
+    problems,
   };
+  if (comparison.differences.length > 0) {
+    tellDifferences(comparison, output);
+    output.json({ inPlace: { ...document, executed: false } });
+    const error = new BackupError("mismatch", "the files are not as the point has them, and nothing was written over yours", {
+      hint: "look at them first: restore-from-git --to DIR; or choose others: --path GLOB",
+    });
+    output.warn(`${error.message}; ${error.hint}`);
+    return error.exitCode;
+  }
   if (options.dryRun === true || plan.files.length === 0) {
     output.json({ inPlace: { ...document, executed: false } });
     return exitCodes.done;

@@ -1,6 +1,6 @@
 /**
  * Restores files over the living worktree: a plan to look at first, then the writing. Only files: refs, HEAD, index
- * and history stay as they are, and nothing that the point does not hold is removed.
+ * and history stay as they are, those of nested repositories too, and nothing that the point does not hold is removed.
  */
 import {
   chmodSync,
@@ -17,7 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
-import { encodePath, parentOf, pathBytes, splitPaths } from "../core/paths.ts";
+import { encodePath, isGitName, parentOf, pathBytes, splitPaths } from "../core/paths.ts";
 import { git } from "../git/run.ts";
 import { SafeFolder, secondsOf } from "./safe-folder.ts";
 import { listTree } from "./tree.ts";
@@ -35,13 +35,21 @@ export interface InPlacePlan {
   readonly conflicts: readonly string[];
   /** Every path with uncommitted changes, whether touched or not. */
   readonly uncommitted: readonly string[];
+  /** Folders of nested repositories that live here: their .git stays as it is. */
+  readonly kept: readonly string[];
 }
 
 /** Compares a finished restore in `from` with the worktree at `root`. Reads only. */
 export async function planInPlace(from: string, root: string): Promise<InPlacePlan> {
   const files: InPlaceFile[] = [];
+  const kept = new Set<string>();
   let same = 0;
   for (const path of listTree(from)) {
+    const gitDir = nestedGitDir(path);
+    if (gitDir !== undefined && lstatSync(encodePath(`${root}/${gitDir}`), { throwIfNoEntry: false }) !== undefined) {
+      kept.add(parentOf(gitDir));
+      continue;
+    }
     const there = lstatSync(encodePath(`${root}/${path}`), { throwIfNoEntry: false });
     if (there === undefined) files.push({ path, action: "create" });
     else if (isSame(`${from}/${path}`, `${root}/${path}`)) same += 1;
@@ -51,7 +59,7 @@ export async function planInPlace(from: string, root: string): Promise<InPlacePl
   const uncommitted = status.map((line) => line.slice(3));
   const changed = new Set(uncommitted);
   const conflicts = files.filter(({ path, action }) => action === "overwrite" && changed.has(path)).map(({ path }) => path);
-  return { files, same, conflicts, uncommitted };
+  return { files, same, conflicts, uncommitted, kept: [...kept] };
 }
 
 /** Writes the planned files, each whole or not at all. Throws `hostile` rather than write through a symlink. */
@@ -81,6 +89,18 @@ export function executeInPlace(plan: InPlacePlan, from: string, root: string, si
     }
     renameSync(made, target.at(path));
   }
+  for (const gitDir of new Set(plan.files.map(({ path }) => nestedGitDir(path)))) {
+    if (gitDir === undefined || !lstatSync(encodePath(`${from}/${gitDir}`)).isDirectory()) continue;
+    // Without these, which may be empty, git takes it for no repository. (gitrepository-layout(5))
+    for (const name of ["objects", "refs"]) target.folder(`${gitDir}/${name}`);
+  }
+}
+
+/** The .git of a nested repository, where the path is that or lies in it. */
+function nestedGitDir(path: string): string | undefined {
+  const parts = path.split("/");
+  const at = parts.findIndex(isGitName);
+  return at === -1 ? undefined : parts.slice(0, at + 1).join("/");
 }
 
 /** Makes a folder below the repository's own state for the restore that the plan is made from: the same volume, out of sight. */

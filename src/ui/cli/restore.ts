@@ -214,6 +214,7 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
     output.line(`Uncommitted changes that would be overwritten (${plan.conflicts.length}):`);
     for (const name of plan.conflicts.slice(0, limit)) output.line(`  ${path(name)}`);
   } else if (plan.uncommitted.length > 0) output.line(`${count(plan.uncommitted.length, "uncommitted change")} here, none in the way.`);
+  if (plan.kept.length > 0) output.line(`Nested repositories keep their own .git as it is: ${plan.kept.map(path).join(", ")}`);
   tellSkipped(skipped, output);
   tellProblems(problems, found.plan.point.id, output);
   const document = {
@@ -225,6 +226,7 @@ async function inPlace(app: App, found: FoundRestore, options: RestoreOptions, {
     same: plan.same,
     conflicts: plan.conflicts,
     uncommitted: plan.uncommitted,
+    kept: plan.kept,
     comparison,
     skipped,
     problems,

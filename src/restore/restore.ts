@@ -190,12 +190,14 @@ async function restoreCommit(request: Request, contents: Contents, layout: Targe
   const place = { gitDir: layout.gitDir, root: layout.root };
   await checkoutCommit(git, place, plan.oid, plan.branch, request);
   const index = await git.readIndex(place);
+  const isChosen = (path: string): boolean => plan.selects(trackedEntry("", path));
+  const checkedOut = index.filter(({ path }) => isChosen(path));
   const smudged = smudgeLfs(
     layout.gitDir,
     layout.root,
-    index.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path),
+    checkedOut.filter((entry) => entry.mode.startsWith("100")).map((entry) => entry.path),
   );
-  if (plan.paths.length > 0) removeUnselected(layout.root, index, plan.selects);
+  removeUnselected(layout.root, index, isChosen);
   onProgress?.("files");
   const tracked = new Set(index.map((entry) => entry.path));
   const isTaken = (path: string): boolean => tracked.has(path) || ancestors(path).some((folder) => tracked.has(folder));
@@ -220,9 +222,11 @@ async function restoreCommit(request: Request, contents: Contents, layout: Targe
     indexes: new Map(),
     objectFormat: contents.header.objectFormat,
   });
-  const others = plan.paths.length > 0 ? [] : await differencesFromCommit(git, place, plan.oid, new Set(smudged));
+  // Where LFS content stands, it was checked against the sha256 in the commit.
+  const smudgedPaths = new Set(smudged);
+  const others = await differencesFromCommit(git, place, plan.oid, (path) => isChosen(path) && !smudgedPaths.has(path));
   return {
-    comparison: { ...comparison, files: comparison.files + index.length, differences: [...comparison.differences, ...others] },
+    comparison: { ...comparison, files: comparison.files + checkedOut.length, differences: [...comparison.differences, ...others] },
     skipped: [...skipped, ...[...beside.skipped].map((path) => placeOf(path).path)],
     settings: [...leftOut, ...nested],
     hooks: listHooks(layout.gitDir),
@@ -293,14 +297,13 @@ function makeLayout(target: string, contents: Contents, plan: RestorePlan): Targ
   return { root: target, gitDir: isBare ? target : join(target, ".git"), worktrees };
 }
 
-/** `smudged`: their real content stands there, checked against the sha256 in the commit. */
 async function differencesFromCommit(
   git: RestoreGit,
   place: Place,
   oid: string,
-  smudged: ReadonlySet<string>,
+  isCompared: (path: string) => boolean,
 ): Promise<{ path: string; what: string }[]> {
-  const changed = (await git.listChanged(place, oid)).filter((path) => !smudged.has(path));
+  const changed = (await git.listChanged(place, oid)).filter(isCompared);
   return changed.map((path) => ({ path: printablePath(path), what: "differs from the commit" }));
 }
 
@@ -309,11 +312,11 @@ function skippedLinks(unpacker: Unpacker, contents: Contents): string[] {
   return [...unpacker.skipped].filter((path) => contents.files.get(path)?.kind === "symlink").map((path) => placeOf(path).path);
 }
 
-function removeUnselected(root: string, index: readonly IndexEntry[], selects: (entry: string) => boolean): void {
+function removeUnselected(root: string, index: readonly IndexEntry[], isChosen: (path: string) => boolean): void {
   const emptied = new Set<string>();
   for (const { path } of index) {
-    if (selects(trackedEntry("", path))) continue;
-    rmSync(encodePath(`${root}/${path}`), { force: true });
+    if (isChosen(path)) continue;
+    rmSync(encodePath(`${root}/${path}`), { recursive: true, force: true }); // of a submodule there is a folder
     for (const folder of ancestors(path)) emptied.add(folder);
   }
   for (const folder of [...emptied].sort().reverse())

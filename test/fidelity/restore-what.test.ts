@@ -3,6 +3,10 @@ import { execFileSync } from "node:child_process";
 import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { RestoreGit } from "../../src/restore/git-port.ts";
+import { resolve } from "../../src/restore/resolve.ts";
+import { restore } from "../../src/restore/restore.ts";
+import { gitProgram } from "../../src/restore/with-git.ts";
 import { type CliResult, runCli, runRestore } from "../support/cli.ts";
 import { protect } from "../support/protected.ts";
 import { gitRepo, type TempDir, type TestRepo, tempDir } from "../support/repo.ts";
@@ -164,6 +168,28 @@ test("in a linked worktree HEAD is its own: now, in a point, and without git", a
   const first = (await work.points())[0]?.createdAt ?? "";
   const early = await runRestore(["HEAD", "--at", first, "--to", join(work.path, "early")], { cwd: linked });
   expect(early).toMatchObject({ code: 1, stderr: expect.stringContaining("is called HEAD") });
+});
+
+test("a commit with --path compares what was chosen, and counts no more", async () => {
+  using here = gitRepo({ "a.md": "a\n", "b.md": "b\n", "c.txt": "c\n" });
+  here.git("update-index", "--add", "--cacheinfo", `160000,${here.git("rev-parse", "HEAD")},module`);
+  here.git("commit", "-q", "-m", "a submodule");
+  using safe = await protect(here.path);
+  await safe.point();
+  const points = await safe.points();
+  const wish = { what: "HEAD", at: undefined, filesFrom: undefined, store: safe.store, catalogue: points, commonDir: undefined };
+  const { plan } = await resolve({ ...wish, paths: ["*.md"] });
+  const whole = await restore({ plan, store: safe.store, target: join(safe.scratch, "whole") });
+  expect([whole.comparison.files, whole.comparison.differences, readdirSync(whole.target).sort()]).toEqual([2, [], ["a.md", "b.md"]]);
+  const careless: RestoreGit = {
+    ...gitProgram,
+    async writeCommit(place, oid, options) {
+      await gitProgram.writeCommit(place, oid, options);
+      for (const name of ["b.md", "c.txt"]) writeFileSync(join(place.root, name), "other\n");
+    },
+  };
+  const { comparison } = await restore({ plan, store: safe.store, target: join(safe.scratch, "other"), git: careless });
+  expect(comparison).toMatchObject({ files: 2, differences: [{ path: "b.md", what: "differs from the commit" }] });
 });
 
 describe("where and how much", () => {

@@ -43,6 +43,8 @@ export interface RestoreResult {
   readonly comparison: Comparison;
   /** Untracked files of the point whose path is a tracked file of the commit. */
   readonly skipped: readonly string[];
+  /** Symlinks of the git directory that led out of it: they are not restored, since git writes through them. */
+  readonly links: readonly string[];
   /** Settings of the captured configuration that were not put to work. */
   readonly settings: readonly string[];
   /** Captured hooks that were not put to work. */
@@ -123,7 +125,8 @@ async function restoreFiles(request: Request, contents: Contents, layout: Target
   const files = new Map([...chosen.files].filter(([entry]) => !isTracked(entry)));
   return {
     comparison: compareFiles({ layout, files, skipped: unpacker.skipped, indexes: new Map(), objectFormat: contents.header.objectFormat }),
-    skipped: skippedLinks(unpacker, contents),
+    skipped: [],
+    links: linksOf(unpacker),
     settings,
     hooks: listHooks(layout.gitDir),
     withheld: [...chosen.files.keys()].filter(isTracked).map((entry) => placeOf(entry).path),
@@ -163,7 +166,8 @@ async function restoreMoment(request: Request, contents: Contents, layout: Targe
   const refs = await compareRefs(git, layout.gitDir, contents, new Set(broken));
   return {
     comparison: { ...comparison, refs: contents.refs.size, differences: [...comparison.differences, ...refs] },
-    skipped: skippedLinks(unpacker, contents),
+    skipped: [],
+    links: linksOf(unpacker),
     settings: [...leftOut, ...nested],
     hooks: listHooks(layout.gitDir),
     withheld: [],
@@ -179,7 +183,7 @@ async function restoreCommit(request: Request, contents: Contents, layout: Targe
     const { worktree, area } = placeOf(entry);
     return worktree === "" && isBesideCommit(entry) && (area === "git" || (plan.withFiles && plan.selects(entry)));
   };
-  await unpack(
+  const repository = await unpack(
     request,
     layout,
     chooseFiles(contents, (entry) => placeOf(entry).area === "git" && isWanted(entry)),
@@ -228,6 +232,7 @@ async function restoreCommit(request: Request, contents: Contents, layout: Targe
   return {
     comparison: { ...comparison, files: comparison.files + checkedOut.length, differences: [...comparison.differences, ...others] },
     skipped: [...skipped, ...[...beside.skipped].map((path) => placeOf(path).path)],
+    links: linksOf(repository),
     settings: [...leftOut, ...nested],
     hooks: listHooks(layout.gitDir),
     withheld: [],
@@ -307,9 +312,8 @@ async function differencesFromCommit(
   return changed.map((path) => ({ path: printablePath(path), what: "differs from the commit" }));
 }
 
-/** Symlinks of the git directory that would have led out of it. */
-function skippedLinks(unpacker: Unpacker, contents: Contents): string[] {
-  return [...unpacker.skipped].filter((path) => contents.files.get(path)?.kind === "symlink").map((path) => placeOf(path).path);
+function linksOf({ links }: Unpacker): string[] {
+  return [...links].map((entry) => placeOf(entry).path);
 }
 
 function removeUnselected(root: string, index: readonly IndexEntry[], isChosen: (path: string) => boolean): void {

@@ -211,6 +211,14 @@ describe("a hostile tarball", () => {
     await refused([[symlink("untracked/l", target)]], ["untracked/l"], "damaged");
   });
 
+  test("of a link that leads out and a file of the same name the newer counts", async () => {
+    const [link, entry] = [symlink("git/info/exclude", "/etc/x"), file("git/info/exclude", "*.o")];
+    expect([...(await unpack([[link], [entry]], [entry.path])).skipped]).toEqual([]);
+    expect(read(".git/info/exclude")).toBe("*.o");
+    const { skipped, links } = await unpack([[entry], [link]], [entry.path]);
+    expect([[...skipped], [...links], readdirSync(at(".git/info"))]).toEqual([[entry.path], [entry.path], []]);
+  });
+
   test("but a symlink within the git directory is kept", async () => {
     await unpack(
       [[symlink("git/info/exclude", "../shared/exclude"), symlink("git/hooks/pre-commit", "/usr/bin/true"), symlink("git/svn", "info")]],

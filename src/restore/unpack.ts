@@ -26,6 +26,8 @@ export class Unpacker {
   readonly #folders = new Map<string, SafeFolder>();
   /** Entry paths that stood in the target before us, or could not be placed. */
   readonly skipped = new Set<string>();
+  /** Those of them that are links of the git directory and would have led out of it. */
+  readonly links = new Set<string>();
   readonly #written = new Set<string>();
   readonly #holders: ReadonlyMap<string, string>;
   readonly #heirs: ReadonlySet<string>;
@@ -68,9 +70,12 @@ export class Unpacker {
       return undefined;
     }
     if (member.kind === "symlink" && placeOf(member.path).area === "git" && !staysInside(destination.path, member.target ?? "")) {
+      if (this.#written.delete(member.path)) folder.clear(destination.path); // an older version of it
       this.skipped.add(member.path);
+      this.links.add(member.path);
       return undefined;
     }
+    if (this.links.delete(member.path)) this.skipped.delete(member.path); // a newer version is no such link
     if (member.kind === "hardlink") return this.#heirs.has(member.path) ? undefined : this.#link(destination, member);
     this.#written.add(member.path);
     if (member.kind === "symlink") {
@@ -154,7 +159,7 @@ export class Unpacker {
   }
 
   #destination(entry: string): Destination | undefined {
-    if (this.skipped.has(entry)) return undefined;
+    if (this.skipped.has(entry) && !this.links.has(entry)) return undefined;
     const destination = destinationOf(entry, this.#request.layout);
     const isTaken =
       destination !== undefined && !this.#request.replaces && !this.#written.has(entry) && this.#folder(destination.root).exists(destination.path);

@@ -1,6 +1,6 @@
 /** What a person asks for, and what comes back: the built program, as it is shipped. */
 import { execFileSync } from "node:child_process";
-import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { RestoreGit } from "../../src/restore/git-port.ts";
@@ -190,6 +190,20 @@ test("a commit with --path compares what was chosen, and counts no more", async 
   };
   const { comparison } = await restore({ plan, store: safe.store, target: join(safe.scratch, "other"), git: careless });
   expect(comparison).toMatchObject({ files: 2, differences: [{ path: "b.md", what: "differs from the commit" }] });
+});
+
+test("a link of .git that leads out of it is named, of a point and of a commit", async () => {
+  using work = await workspace();
+  rmSync(join(work.repo.path, ".git/info/exclude"), { force: true });
+  mkdirSync(join(work.repo.path, ".git/info"), { recursive: true });
+  symlinkSync(join(work.path, "exclude"), join(work.repo.path, ".git/info/exclude"));
+  const id = await work.backup();
+  for (const what of [[id], ["HEAD", "--files-from", id]]) {
+    const { code, stdout } = await work.run(["restore", ...what, "--verify-only"]);
+    expect([code, stdout]).toEqual([0, expect.stringContaining("\nNot restored, a link that leads out of .git: info/exclude\n")]);
+    expect(stdout).not.toContain("the commit has a file there");
+    expect(await work.json(["restore", ...what, "--verify-only"])).toMatchObject({ skipped: [], links: ["info/exclude"] });
+  }
 });
 
 describe("where and how much", () => {

@@ -109,7 +109,7 @@ export function tellRestore(
   found: Pick<FoundRestore, "plan" | "explanation" | "signature" | "newSigners">,
   { output, startedAt, where }: ReportOptions,
 ): { code: number; document: Record<string, unknown> } {
-  const { comparison, problems, skipped, settings, hooks, worktrees, withheld } = result;
+  const { comparison, problems, skipped, links, settings, hooks, worktrees, withheld } = result;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const isSame = comparison.differences.length === 0;
   output.line(`Restored into ${where} in ${seconds} s.`);
@@ -119,6 +119,7 @@ export function tellRestore(
   } else tellDifferences(comparison, output);
   for (const folder of worktrees) output.line(`Linked worktree: ${folder}`);
   tellSkipped(skipped, output);
+  for (const name of links.slice(0, 10)) output.line(`Not restored, a link that leads out of .git: ${path(name)}`);
   if (withheld.length > 0) {
     output.line(`Not written, since the history could not be read without git: ${count(withheld.length, "tracked file")}:`);
     for (const name of withheld.slice(0, 20)) output.line(`  ${path(name)}`);
@@ -138,6 +139,7 @@ export function tellRestore(
     comparison,
     worktrees,
     skipped,
+    links,
     settings,
     hooks,
     withheld,

@@ -1,10 +1,10 @@
 import { hash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { gitRepo, type TestRepo, tempDir } from "../../test/support/repo.ts";
 import { readIndex } from "../git/index-entries.ts";
-import { checkoutRaw } from "./checkout.ts";
+import { checkoutRaw, smudgeLfs } from "./checkout.ts";
 import { gitProgram } from "./with-git.ts";
 import { withoutGit } from "./without-git.ts";
 
@@ -22,6 +22,24 @@ test.each([
   expect(paths).toContain(hostile);
   for (const git of [gitProgram, withoutGit()]) await expect(checkoutRaw(git, place, place.gitDir, paths)).rejects.toMatchObject({ code: "hostile" });
   expect(existsSync(join(repo.path, hostile))).toBe(false);
+});
+
+test("the content of an LFS pointer takes its place and keeps its mode; an object of any size is read to see whether it is the one", () => {
+  using repo = gitRepo({});
+  const content = Buffer.alloc(3 << 20, 7);
+  const [oid, other] = [hash("sha256", content), "ab".repeat(32)];
+  const pointer = (id: string): string => `version https://git-lfs.github.com/spec/v1\noid sha256:${id}\nsize 1\n`;
+  const object = (id: string): string => `.git/lfs/objects/${id.slice(0, 2)}/${id.slice(2, 4)}/${id}`;
+  repo.write("tool", pointer(oid));
+  repo.write("damaged", pointer(other));
+  chmodSync(join(repo.path, "tool"), 0o755);
+  repo.write(object(oid), content);
+  repo.write(object(other), "");
+  chmodSync(join(repo.path, object(oid)), 0o444);
+  truncateSync(join(repo.path, object(other)), 2 ** 31 + 1); // one read takes less
+  expect(smudgeLfs(join(repo.path, ".git"), repo.path, ["tool", "damaged"])).toEqual(["tool"]);
+  expect([readFileSync(join(repo.path, "tool")).equals(content), statSync(join(repo.path, "tool")).mode & 0o777]).toEqual([true, 0o755]);
+  expect(readFileSync(join(repo.path, "damaged"), "utf8")).toBe(pointer(other));
 });
 
 /** The id of a tree with this one file, of a name that git itself would refuse. */

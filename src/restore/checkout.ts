@@ -1,11 +1,12 @@
 /** Writes tracked files into a restored worktree. */
-import { hash } from "node:crypto";
-import { existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, lstatSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
 import { encodePath, isContained, isGitName } from "../core/paths.ts";
 import type { CallOptions } from "../stores/store.ts";
+import { sumOf } from "./file-bytes.ts";
 import type { Place, RestoreGit } from "./git-port.ts";
+import { SafeFolder } from "./safe-folder.ts";
 
 /**
  * Writes these paths of the index byte for byte as the blobs hold them: what a conversion had changed on disk came
@@ -44,14 +45,17 @@ export async function checkoutCommit(
 export function smudgeLfs(commonDir: string, root: string, paths: readonly string[]): string[] {
   const smudged: string[] = [];
   if (!existsSync(join(commonDir, "lfs/objects"))) return smudged;
+  const folder = new SafeFolder(commonDir);
   for (const path of paths) {
     const file = `${root}/${path}`;
     const pointer = readPointer(file);
     if (pointer === undefined) continue;
-    const object = join(commonDir, "lfs/objects", pointer.slice(0, 2), pointer.slice(2, 4), pointer);
-    const bytes = existsSync(object) ? readFileSync(object) : undefined;
-    if (bytes === undefined || hash("sha256", bytes, "hex") !== pointer) continue;
-    writeFileSync(encodePath(file), bytes);
+    const place = `lfs/objects/${pointer.slice(0, 2)}/${pointer.slice(2, 4)}/${pointer}`;
+    const object = folder.findFile(place);
+    if (object === undefined || sumOf(join(commonDir, place), lstatSync(object, { bigint: true })) !== pointer) continue;
+    const { mode } = lstatSync(encodePath(file));
+    copyFileSync(object, encodePath(file));
+    chmodSync(encodePath(file), mode & 0o7777); // of the object it has got another
     smudged.push(path);
   }
   return smudged;

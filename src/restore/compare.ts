@@ -1,9 +1,10 @@
 /** Reads a restored target back and compares it with the point's inventory: what was not compared was not restored. */
 import { createHash, hash } from "node:crypto";
-import { type BigIntStats, closeSync, constants, lstatSync, openSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { type BigIntStats, lstatSync, readlinkSync } from "node:fs";
 import { type Contents, type FileEntry, placeOf } from "../core/contents.ts";
 import { decodePath, encodePath, printablePath } from "../core/paths.ts";
 import type { IndexEntry } from "../git/index-entries.ts";
+import { pieces, sumOf } from "./file-bytes.ts";
 import type { RestoreGit } from "./git-port.ts";
 import { type Destination, destinationOf, type TargetLayout } from "./place.ts";
 import { microsOf } from "./safe-folder.ts";
@@ -125,25 +126,4 @@ export function blobOid(path: string, stat: BigIntStats, objectFormat: "sha1" | 
   const sum = createHash(objectFormat).update(`blob ${stat.size}\0`);
   for (const piece of pieces(path, stat)) sum.update(piece);
   return sum.digest("hex");
-}
-
-function sumOf(path: string, stat: BigIntStats): string {
-  if (stat.size <= 1n << 20n) return hash("sha256", readFileSync(encodePath(path)), "hex");
-  const sum = createHash("sha256");
-  for (const piece of pieces(path, stat)) sum.update(piece);
-  return sum.digest("hex");
-}
-
-function* pieces(path: string, stat: BigIntStats): Generator<Buffer> {
-  if (stat.size <= 1n << 20n) {
-    yield readFileSync(encodePath(path));
-    return;
-  }
-  const descriptor = openSync(encodePath(path), constants.O_RDONLY | constants.O_NOFOLLOW);
-  const buffer = Buffer.allocUnsafe(1 << 20);
-  try {
-    for (let count = readSync(descriptor, buffer); count > 0; count = readSync(descriptor, buffer)) yield buffer.subarray(0, count);
-  } finally {
-    closeSync(descriptor);
-  }
 }

@@ -2,23 +2,12 @@
  * Restores files over the living worktree: a plan to look at first, then the writing. Only files: refs, HEAD, index
  * and history stay as they are, those of nested repositories too, and nothing that the point does not hold is removed.
  */
-import {
-  chmodSync,
-  copyFileSync,
-  lstatSync,
-  lutimesSync,
-  mkdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  utimesSync,
-} from "node:fs";
+import { chmodSync, copyFileSync, lstatSync, lutimesSync, mkdirSync, readlinkSync, renameSync, rmSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { BackupError } from "../core/errors.ts";
 import { encodePath, isGitName, parentOf, pathBytes, splitPaths } from "../core/paths.ts";
 import { git } from "../git/run.ts";
+import { haveSameBytes } from "./file-bytes.ts";
 import { SafeFolder, secondsOf } from "./safe-folder.ts";
 import { listTree } from "./tree.ts";
 
@@ -112,7 +101,7 @@ export function makeStaging(stateRoot: string, id: string): string {
 }
 
 function isSame(a: string, b: string): boolean {
-  const [one, other] = [lstatSync(encodePath(a)), lstatSync(encodePath(b))];
+  const [one, other] = [lstatSync(encodePath(a), { bigint: true }), lstatSync(encodePath(b), { bigint: true })];
   if (one.isSymbolicLink() || other.isSymbolicLink()) {
     return (
       one.isSymbolicLink() &&
@@ -120,6 +109,5 @@ function isSame(a: string, b: string): boolean {
       readlinkSync(pathBytes(a), { encoding: "buffer" }).equals(readlinkSync(pathBytes(b), { encoding: "buffer" }))
     );
   }
-  if (!other.isFile() || one.size !== other.size || (one.mode & 0o7777) !== (other.mode & 0o7777)) return false;
-  return readFileSync(encodePath(a)).equals(readFileSync(encodePath(b)));
+  return other.isFile() && (one.mode & 0o7777n) === (other.mode & 0o7777n) && haveSameBytes(a, one, b, other);
 }

@@ -82,7 +82,3 @@ export function ancestors(path: string): string[] {
   const parts = path.split("/").slice(0, -1);
   return parts.map((_, index) => parts.slice(0, index + 1).join("/"));
 }
-
-export function trackedEntry(worktree: string, path: string): string {
-  return worktree === "" ? `tracked/${path}` : `worktrees/${worktree}/tracked/${path}`;
-}

@@ -6,7 +6,8 @@
 import { copyFile, rename, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { encodePath, parentOf } from "../core/paths.ts";
-import type { RestoreGit, Setting } from "./git-port.ts";
+import type { ConfigSetting } from "../git/config-syntax.ts";
+import type { RestoreGit } from "./git-port.ts";
 import { inertFolder } from "./place.ts";
 import { SafeFolder } from "./safe-folder.ts";
 
@@ -67,7 +68,7 @@ export async function applyNestedConfig(git: RestoreGit, folder: SafeFolder, pla
   const read = captured === undefined ? undefined : await git.readSettings(`${folder.root}/${place}`);
   if (captured === undefined || read === undefined) return ["config"];
   const settings = read.list;
-  const isKept = ({ key, value }: Setting): boolean => isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
+  const isKept = ({ key, value }: ConfigSetting): boolean => isHarmless(key, value) || (isImplied(key) && key !== "core.worktree");
   const kept = settings.filter(isKept);
   if (kept.length === settings.length && read.isExact) {
     await rename(captured, folder.at(live));

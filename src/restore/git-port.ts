@@ -3,8 +3,10 @@
  * there is no program (without-git.ts). Everything else of a restore is the same for both.
  */
 import type { RefEntry } from "../core/contents.ts";
+import type { ConfigSetting } from "../git/config-syntax.ts";
 import type { IndexEntry } from "../git/index-entries.ts";
 import type { Head } from "../git/refs.ts";
+import type { Revision } from "../git/revision.ts";
 import type { CallOptions } from "../stores/store.ts";
 
 /** A worktree and its own git directory. */
@@ -13,23 +15,11 @@ export interface Place {
   readonly root: string;
 }
 
-/** One setting of a configuration file; undefined: a name without a value, which git takes for true. Bytes as latin1. */
-export interface Setting {
-  /** As `git config --list` prints it: section and name in lower case, the subsection as it stands. */
-  readonly key: string;
-  readonly value: string | undefined;
-}
-
 export interface Settings {
-  readonly list: readonly Setting[];
+  /** Their bytes as latin1. */
+  readonly list: readonly ConfigSetting[];
   /** Every git reads the file so: then it may take its place as it is. */
   readonly isExact: boolean;
-}
-
-export interface FoundCommit {
-  readonly oid: string;
-  /** Full name, where a branch was named. */
-  readonly branch: string | undefined;
 }
 
 export interface RestoreGit {
@@ -57,7 +47,7 @@ export interface RestoreGit {
   /** Tracked paths that are not as the commit has them. */
   listChanged(place: Place, oid: string): Promise<string[]>;
   /** Undefined where nothing is called so. Throws `ambiguous`, and `usage` for what it cannot read. */
-  findCommit(gitDir: string, what: string): Promise<FoundCommit | undefined>;
+  findCommit(gitDir: string, what: string): Promise<Revision | undefined>;
   readCommitTime(gitDir: string, oid: string): Promise<Date>;
   /** Undefined for what is no date. */
   parseDate(text: string): Promise<Date | undefined>;

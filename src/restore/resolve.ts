@@ -3,10 +3,11 @@ import { join } from "node:path";
 import { type Catalogue, chainOf, findPoint, nearestPoint, pointAt } from "../core/catalogue.ts";
 import { BackupError } from "../core/errors.ts";
 import type { Manifest } from "../core/manifest.ts";
+import type { Revision } from "../git/revision.ts";
 import { readContents, readRecords } from "../points/catalogue.ts";
 import { makeScratch } from "../state/scratch.ts";
 import type { Store } from "../stores/store.ts";
-import type { FoundCommit, RestoreGit } from "./git-port.ts";
+import type { RestoreGit } from "./git-port.ts";
 import { limitsWithoutGit, noLimits } from "./limits.ts";
 import { fetchObjects, writeHead, writeRefs } from "./objects.ts";
 import { planCommit, planMoment, type RestorePlan } from "./plan.ts";
@@ -159,7 +160,7 @@ class Scratch implements Disposable {
   }
 
   /** Looks into `asOf`, then back through the newest point of every earlier full; an object id then in every other point. */
-  async find(what: string, asOf: Manifest, isName: boolean): Promise<(FoundCommit & { point: Manifest; gitDir: string }) | undefined> {
+  async find(what: string, asOf: Manifest, isName: boolean): Promise<(Revision & { point: Manifest; gitDir: string }) | undefined> {
     const { catalogue } = this.#request;
     const upTo = catalogue.slice(0, catalogue.indexOf(asOf) + 1);
     const newestOfFull = new Map(upTo.map((manifest) => [manifest.full, manifest]));
@@ -182,7 +183,7 @@ class Scratch implements Disposable {
    * A point need not hold what an earlier one on the same full held: it builds on a lower rung, and a gc came between.
    * Looks into the packs of those earlier ones, each read once; the point is the first whose own pack has the commit.
    */
-  async #findBeside(what: string, newest: Manifest, upTo: Catalogue): Promise<(FoundCommit & { point: Manifest; gitDir: string }) | undefined> {
+  async #findBeside(what: string, newest: Manifest, upTo: Catalogue): Promise<(Revision & { point: Manifest; gitDir: string }) | undefined> {
     const { store, catalogue, git, signal } = this.#request;
     const gitDir = join(this.#folder.path, newest.id);
     const known = new Set(chainOf(newest, catalogue));

@@ -1,7 +1,7 @@
 /** Carries out a restore plan into a new folder, then reads it back and compares. */
 import { mkdirSync, readdirSync, realpathSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type Contents, partialClone, placeOf } from "../core/contents.ts";
+import { type Contents, entryPath, partialClone, placeOf } from "../core/contents.ts";
 import { BackupError, systemCode } from "../core/errors.ts";
 import { findArtifact } from "../core/manifest.ts";
 import { encodePath, printablePath } from "../core/paths.ts";
@@ -9,7 +9,7 @@ import type { IndexEntry } from "../git/index-entries.ts";
 import { openArtifact, readContents } from "../points/catalogue.ts";
 import type { Store } from "../stores/store.ts";
 import { checkoutCommit, checkoutRaw, smudgeLfs } from "./checkout.ts";
-import { ancestors, type ChosenFiles, chooseFiles, isBesideCommit, makeFolders, settleTimes, trackedEntry } from "./chosen-files.ts";
+import { ancestors, type ChosenFiles, chooseFiles, isBesideCommit, makeFolders, settleTimes } from "./chosen-files.ts";
 import { type Comparison, compareFiles, compareRefs } from "./compare.ts";
 import { applyConfig } from "./config.ts";
 import { linkWorktrees, listFolder, listHooks, markPromised, settleNested } from "./git-dir.ts";
@@ -155,7 +155,7 @@ async function restoreMoment(request: Request, contents: Contents, layout: Targe
     const index = await git.readIndex(place);
     indexes.set(name, index);
     const clean = index
-      .filter((entry) => entry.stage === 0 && entry.mode !== "160000" && files.has(trackedEntry(name, entry.path)))
+      .filter((entry) => entry.stage === 0 && entry.mode !== "160000" && files.has(entryPath(name, "tracked", entry.path)))
       .map((entry) => entry.path);
     await checkoutRaw(git, place, layout.gitDir, clean, request);
   }
@@ -194,7 +194,7 @@ async function restoreCommit(request: Request, contents: Contents, layout: Targe
   const place = { gitDir: layout.gitDir, root: layout.root };
   await checkoutCommit(git, place, plan.oid, plan.branch, request);
   const index = await git.readIndex(place);
-  const isChosen = (path: string): boolean => plan.selects(trackedEntry("", path));
+  const isChosen = (path: string): boolean => plan.selects(entryPath("", "tracked", path));
   const checkedOut = index.filter(({ path }) => isChosen(path));
   const smudged = smudgeLfs(
     layout.gitDir,

@@ -8,9 +8,10 @@ import { parseSettings } from "../git/config-syntax.ts";
 import { readIndex } from "../git/index-entries.ts";
 import { listIndexed } from "../git/pack-index.ts";
 import { findObjects, readHead, readRefs } from "../git/refs.ts";
+import type { Revision } from "../git/revision.ts";
 import { git, gitFind, gitText } from "../git/run.ts";
 import type { CallOptions } from "../stores/store.ts";
-import type { FoundCommit, Place, RestoreGit, Settings } from "./git-port.ts";
+import type { Place, RestoreGit, Settings } from "./git-port.ts";
 
 export const gitProgram: RestoreGit = {
   isProgram: true,
@@ -97,7 +98,7 @@ async function withoutAttributes<T>(commonDir: string, run: () => Promise<T>): P
   }
 }
 
-async function findCommit(gitDir: string, what: string): Promise<FoundCommit | undefined> {
+async function findCommit(gitDir: string, what: string): Promise<Revision | undefined> {
   if (what.startsWith("-")) throw new BackupError("usage", `${what} is not a revision`);
   const oid = await gitFind(["--git-dir", gitDir, "rev-parse", "--verify", "--quiet", "--end-of-options", `${what}^{commit}`]).catch(() => undefined);
   if (oid === undefined) {

@@ -177,7 +177,7 @@ test("a commit with --path compares what was chosen, and counts no more", async 
   using safe = await protect(here.path);
   await safe.point();
   const points = await safe.points();
-  const wish = { what: "HEAD", at: undefined, filesFrom: undefined, store: safe.store, catalogue: points, commonDir: undefined };
+  const wish = { what: "HEAD", at: undefined, filesFrom: undefined, store: safe.store, catalogue: points, gitDir: undefined };
   const { plan } = await resolve({ ...wish, paths: ["*.md"] });
   const whole = await restore({ plan, store: safe.store, target: join(safe.scratch, "whole") });
   expect([whole.comparison.files, whole.comparison.differences, readdirSync(whole.target).sort()]).toEqual([2, [], ["a.md", "b.md"]]);

@@ -68,7 +68,7 @@ async function captureBeside(request: CaptureRequest, startBeside: <Value>(work:
   const limits = request.signal === undefined ? {} : { signal: request.signal };
   const pack = footing.kind === "full" ? startBeside(packEverything({ repository, ...limits })) : undefined;
   const knownFiles = known?.policy === request.policyDigest ? known.files : undefined;
-  const observation = await observe({ repository, policy, storeFolders, isKnown: (entry) => knownFiles?.has(entry) === true });
+  const observation = await observe({ repository, policy, storeFolders, known: knownFiles });
   const filePlan = planFiles(observation.files, known, footing);
   const refPlan = planRefs(observation.refs, known, footing);
   const facts = factsDigest(observation);

@@ -21,6 +21,8 @@ export interface WorktreeRequest {
   readonly foreign: ReadonlySet<string>;
   /** True for an untracked path that the last point held under the same policy: no need to judge it again. */
   isKnown(path: string): boolean;
+  /** The same of anything in an untracked folder. */
+  isKnownBelow(folder: string): boolean;
 }
 
 export interface ObservedWorktree extends Finding {
@@ -130,7 +132,7 @@ class Collector implements Finding {
     if (!policy.mayDescend(path)) return this.#leave(path, policy.judgeIgnored(path).reason);
     let leftOut = 0;
     const enter = (below: string): boolean => policy.mayDescend(`${folder}/${below}/`) && !this.#request.foreign.has(this.#at(`${folder}/${below}`));
-    for (const entry of walk(this.#at(folder), { enter, unreadable: (below, code) => this.#unreadable(joined(folder, below), code) })) {
+    for (const entry of walk(this.#at(folder), { enter, unreadable: (below, code) => this.#unreadableIgnored(joined(folder, below), code) })) {
       const found = `${folder}/${entry.path}`;
       if (entry.type === "folder") {
         // Only folders that are chosen as such are kept empty; the others come with what is chosen in them.
@@ -253,6 +255,13 @@ class Collector implements Finding {
     if (this.#reported.has(path)) return;
     this.#reported.add(path);
     this.problems.push({ code: "special", path: this.#named(path), message: "a socket, fifo or device: there is nothing to keep" });
+  }
+
+  /** A database server's own folder, say: no problem, where nothing says that it matters. */
+  #unreadableIgnored(folder: string, code: string): void {
+    const { policy, isKnownBelow } = this.#request;
+    if (policy.judgeIgnored(`${folder}/`).isIn || isKnownBelow(folder)) return this.#unreadable(folder, code);
+    this.#leave(`${folder}/`, `ignored, cannot be listed: ${code}`);
   }
 
   #unreadable(path: string, code: string): void {

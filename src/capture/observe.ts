@@ -28,11 +28,11 @@ export interface ObserveRequest {
   readonly policy: Policy;
   /** Absolute folders to stay out of: stores. */
   readonly storeFolders: readonly string[];
-  /** True for an entry path that the last point held under the same policy. */
-  isKnown(entry: string): boolean;
+  /** By entry path, what the last point held under the same policy. */
+  readonly known: ReadonlyMap<string, unknown> | undefined;
 }
 
-export async function observe({ repository, policy, storeFolders, isKnown }: ObserveRequest): Promise<Observation> {
+export async function observe({ repository, policy, storeFolders, known }: ObserveRequest): Promise<Observation> {
   const { commonDir, objectFormat } = repository;
   const roots = repository.worktrees.flatMap(({ root }) => (root === null ? [] : [root]));
   const foreign = new Set([...roots, commonDir, ...storeFolders.map(realPath)]);
@@ -48,7 +48,8 @@ export async function observe({ repository, policy, storeFolders, isKnown }: Obs
         objectFormat,
         policy,
         foreign,
-        isKnown: (path: string) => isKnown(entryPath(name, "untracked", path)),
+        isKnown: (path: string) => known?.has(entryPath(name, "untracked", path)) === true,
+        isKnownBelow: (folder: string) => hasBelow(known, entryPath(name, "untracked", folder)),
       };
       const worktree = await observeWorktree(request);
       return { name, root, head, ...worktree, staged: await listStaged(root, head.oid, worktree.index) };
@@ -65,6 +66,11 @@ export async function observe({ repository, policy, storeFolders, isKnown }: Obs
     problems: [...repositoryProblems(repository, broken), ...gitDir.problems, ...observed.flatMap(({ problems }) => problems)],
     indexes: new Map(observed.map(({ name, index }) => [name, digestIndex(index)])),
   };
+}
+
+function hasBelow(known: ReadonlyMap<string, unknown> | undefined, folder: string): boolean {
+  for (const entry of known?.keys() ?? []) if (entry.startsWith(`${folder}/`)) return true;
+  return false;
 }
 
 /** Of the reftable format: HEADs and reflogs as files, so that a point restores into a repository of either format. */

@@ -22,7 +22,7 @@ export interface UnsavedRequest {
 }
 
 export async function readUnsaved({ repository, policy, storeFolders, known }: UnsavedRequest): Promise<Unsaved> {
-  const observation = await observe({ repository, policy, storeFolders, isKnown: (entry) => known.files.has(entry) });
+  const observation = await observe({ repository, policy, storeFolders, known: known.files });
   const plan = planFiles(observation.files, known, { kind: "full" });
   const changed = plan.files.filter(({ file, status }) => status === "changed" && !isIndexFile(file.path)).map(({ file }) => file.path);
   const worktree = [...changed, ...plan.newlyGone].map(placeOf).filter(({ area }) => area !== "git" && area !== "folder");
@@ -39,7 +39,7 @@ export interface FileVerdict {
 
 /** For each path of the worktrees why it is in a point or out of it. Tracked files without changes are not listed. */
 export async function explainFiles({ repository, policy, storeFolders }: Omit<UnsavedRequest, "known">): Promise<FileVerdict[]> {
-  const observation = await observe({ repository, policy, storeFolders, isKnown: () => false });
+  const observation = await observe({ repository, policy, storeFolders, known: undefined });
   const verdicts = observation.files.flatMap(({ path: entry, kind }): FileVerdict[] => {
     const { worktree, area, path } = placeOf(entry);
     if (area === "git" || area === "tracked" || area === "folder" || kind === "folder") return [];

@@ -61,7 +61,7 @@ async function momentNow(app: App, before: Moment, signal: AbortSignal): Promise
     repository: app.repository,
     policy: new Policy({ include, exclude }),
     storeFolders: storeFoldersOf(app),
-    isKnown: (entry) => before.files.has(entry),
+    known: before.files,
   });
   const files = new Map<string, FileEntry>();
   for (const file of observation.files) {

@@ -43,7 +43,7 @@ export interface WorktreeCheck {
 
 export async function checkWorktree(request: WorktreeRequest): Promise<WorktreeCheck> {
   const { repository, policy, storeFolders, point, contents } = request;
-  const observation = await observe({ repository, policy, storeFolders, isKnown: () => false });
+  const observation = await observe({ repository, policy, storeFolders, known: undefined });
   const living = observation.files.filter(({ path }) => isOfWorktree(path));
   const held = new Map([...contents.files.values()].filter(({ path }) => isOfWorktree(path)).map((entry) => [nameOf(entry.path), entry]));
   const problems = new Set(contents.problems.map(({ path }) => path));

@@ -43,8 +43,9 @@ test("a socket, a fifo, and a fifo where a tracked file was: named, and not wait
 });
 
 test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest is kept", async () => {
-  using repo = gitRepo({ ".gitignore": "data/\nlogs/\n", "hidden/tracked": "1\n", "locked/tracked": "1\n", closed: "1\n", open: "1\n" });
-  for (const path of ["secret", "hidden/untracked", "locked/untracked", "data/private/rows", "data/rows", "logs/today"]) repo.write(path, "x\n");
+  using repo = gitRepo({ ".gitignore": "data/\nlogs/\npgdata/\n", "hidden/tracked": "1\n", "locked/tracked": "1\n", closed: "1\n", open: "1\n" });
+  for (const path of ["secret", "hidden/untracked", "locked/untracked", "data/private/rows", "data/rows", "logs/today", "pgdata/base/1"])
+    repo.write(path, "x\n");
   writeFileSync(join(repo.path, "backup.yaml"), "version: 1\ninclude: [data/, logs/]\n");
   repo.write("closed", "changed\n");
   using store = gitRepo();
@@ -54,7 +55,7 @@ test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest 
   const run = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => asNobody(repo.path, env, args);
   expect(await run("init", "--yes", "--no-hooks", "--store", join(store.path, "points"))).toMatchObject({ code: 0 });
   execFileSync("chown", ["root:root", join(repo.path, "secret"), join(repo.path, "closed")]);
-  for (const path of ["data/private", "logs"]) chmodSync(join(repo.path, path), 0);
+  for (const path of ["data/private", "logs", "pgdata"]) chmodSync(join(repo.path, path), 0);
   for (const path of ["secret", "closed"]) chmodSync(join(repo.path, path), 0o600);
   chmodSync(join(repo.path, "hidden"), 0);
   chmodSync(join(repo.path, "locked"), 0o600);
@@ -63,6 +64,8 @@ test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest 
   const backup = await run("backup", "--json");
   expect(backup.stderr + backup.stdout).not.toContain("error");
   const { problems } = JSON.parse(backup.stdout) as { problems: { code: string; path: string }[] };
+  // Nothing in it was ever chosen: of no point, and no problem.
+  expect(problems.map(({ path }) => path).filter((path) => path.startsWith("pgdata"))).toEqual([]);
   const unreadable = problems.filter(({ code }) => code === "unreadable").map(({ path }) => path);
   const expected = ["secret", "closed", "hidden", "hidden/tracked", "locked/tracked", "locked/untracked", "data/private", "logs"];
   for (const path of expected) expect(unreadable).toContain(path);

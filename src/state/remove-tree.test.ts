@@ -1,16 +1,16 @@
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { expect, test } from "vitest";
+import { letOthersReach, nobody } from "../../test/support/other-user.ts";
 import { tempDir } from "../../test/support/repo.ts";
 import { removeTree } from "./remove-tree.ts";
 
 /** To root no mode forbids anything: there it is done as another user, whom `folder` belongs to from then on. */
 function asUser(folder: string, action: () => void): void {
   if (process.geteuid?.() !== 0) return action();
-  for (const above of [dirname(tmpdir()), tmpdir()]) chmodSync(above, 0o711);
-  chownSync(folder, 65534, 65534);
-  process.seteuid?.(65534);
+  letOthersReach(folder);
+  chownSync(folder, nobody, nobody);
+  process.seteuid?.(nobody);
   try {
     action();
   } finally {

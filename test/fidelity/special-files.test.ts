@@ -3,17 +3,17 @@ import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { ArtifactWriter } from "../../src/archive/artifact-file.ts";
 import { Tarball } from "../../src/capture/tarball.ts";
 import { programs } from "../support/cli.ts";
+import { letOthersReach, nobody } from "../support/other-user.ts";
 import { protect } from "../support/protected.ts";
 import { gitRepo, tempDir } from "../support/repo.ts";
 import { snapshotTree } from "../support/tree.ts";
 
 const isRoot = process.getuid?.() === 0;
-const nobody = 65534;
 
 test("a socket, a fifo, and a fifo where a tracked file was: named, and not waited for", async () => {
   using repo = gitRepo({ "dir/tracked": "1\n", other: "1\n" });
@@ -49,7 +49,7 @@ test.skipIf(!isRoot)("what another user may not read is named, exit 3; the rest 
   writeFileSync(join(repo.path, "backup.yaml"), "version: 1\ninclude: [data/, logs/]\n");
   repo.write("closed", "changed\n");
   using store = gitRepo();
-  for (let folder = dirname(repo.path); folder !== "/tmp" && folder !== "/"; folder = dirname(folder)) chmodSync(folder, 0o711);
+  letOthersReach(repo.path);
   execFileSync("chown", ["-R", `${nobody}:${nobody}`, repo.path, store.path]);
   const env = { HOLDFAST_STORE: undefined, HOME: store.path, XDG_DATA_HOME: undefined, XDG_CONFIG_HOME: undefined };
   const run = (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => asNobody(repo.path, env, args);

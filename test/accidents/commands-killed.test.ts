@@ -492,7 +492,10 @@ class Scene implements Disposable {
     const known = new Set(Object.values(stateLayout("")).map((path) => path.replace(/^\//, "")));
     this.expect(readdirSync(this.state.root).filter((name) => !known.has(name) && name !== "mirror.git" && name !== "backup.yaml")).toEqual([]);
     for (const lock of [this.state.lock, this.state.workerLock, this.state.drillLock]) this.expect(existsSync(lock), lock).toBe(false);
-    this.expect([...readdirSync(this.state.scratch), ...readdirSync(this.folder("tmp")).filter((name) => name.startsWith("holdfast-"))]).toEqual([]);
+    this.expect([
+      ...(existsSync(this.state.scratch) ? readdirSync(this.state.scratch) : []),
+      ...readdirSync(this.folder("tmp")).filter((name) => name.startsWith("holdfast-")),
+    ]).toEqual([]);
     this.expect(readdirSync(this.repo.path).sort()).toEqual([".git", "backup.yaml", "notes", "src"]);
     this.expect(readdirSync(join(this.repo.path, ".git/hooks")).filter((name) => /tmp|holdfast-/.test(name))).toEqual([]);
     this.expect(readdirSync(join(this.repo.path, ".git/objects/pack")).filter((name) => name.startsWith("tmp_"))).toEqual([]);

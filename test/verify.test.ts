@@ -54,6 +54,13 @@ describe("verify", () => {
     expect(found.stdout).toContain(`Damaged (1):\n- ${id}.bundle has other bytes than were written\n    hits 1 point: ${id}\n`);
     expect(found.stdout).toContain(`main ${commit.slice(0, 12)}`);
     expect(found.stdout).toContain("    good in copy\nNext: holdfast verify --store local --repair puts it right from copy; nothing is deleted.\n");
+    // A run that reads less does not forget it.
+    const less = await work.run(["verify"]);
+    expect(less.code).toBe(13);
+    expect(less.stdout).toMatch(
+      /Damaged when it was last read, and not read now \(1\):\n- \d{8}\/\S+\.bundle\nNext: holdfast verify --store local --repair reads it again/,
+    );
+    expect(await work.json(["verify", id], 13)).toMatchObject({ findings: [], foundBefore: [{ point: id, damage: "bytes" }], isDamaged: true });
     const mended = await work.json(["verify", "--read-data", "--repair"]);
     expect(mended).toMatchObject({ isDamaged: false, repair: { mended: [{ point: id, by: "copy" }], unmended: [], fullPoint: null } });
     expect(readFileSync(bundle)).toEqual(before);
@@ -82,9 +89,9 @@ describe("verify", () => {
     flip(bundle);
     expect((await work.run(["verify", "--read-data"])).code).toBe(13);
     const [risk] = await status();
-    // None of these reads it.
+    // None of these reads it; each says it.
     for (const args of [[], ["--read-data", "--max-duration", "0"]]) {
-      expect((await work.run(["verify", ...args])).code).not.toBe(13);
+      expect((await work.run(["verify", ...args])).code).toBe(13);
       expect(await status()).toEqual([risk, [1], 1]);
     }
     expect((await work.json(["verify", "--repair"])).repair).toMatchObject({ mended: [{ point: id, by: "copy" }] });

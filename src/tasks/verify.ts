@@ -57,6 +57,8 @@ export interface VerifyOutcome extends VerifyResult {
   readonly repair: (RepairResult & { readonly fullPoint: PointId | null }) | undefined;
   /** Undefined where it was not asked for. */
   readonly worktree: Omit<WorktreeCheck, "faults"> | undefined;
+  /** What earlier runs have found, and this one has not read: still there, and not mended. Of the point alone where one was asked for. */
+  readonly foundBefore: readonly KnownDamage[];
   /** Damage that is still there. */
   readonly isDamaged: boolean;
 }
@@ -96,7 +98,7 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     const newSigners = await meetNew(app, store);
     const judge = readTrust(app);
     const removed = await readRemoved(app, store, primary, options);
-    const { result, survey, expected } = await verify({
+    const { result, survey, expected, scope } = await verify({
       store,
       others,
       chooses: wish.point === undefined ? undefined : chooser(wish.point, store),
@@ -122,11 +124,11 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     }));
     const still = findings.filter((one) => one.weight === "damage" && !one.isMended);
     const known = knownDamage(record, survey, repaired);
+    const unread = known.filter(({ point, key }) => !still.some((one) => (one.key === null ? one.point === point : one.key === key)));
     if (wish.point === undefined) record.finish(new Set(survey.sizes.keys()));
     // One point that is well says nothing of the others; one that is not says enough.
     if (wish.point === undefined || still.length > 0) {
       const { points, artifacts } = result;
-      const unread = known.filter(({ point, key }) => !still.some((one) => (one.key === null ? one.point === point : one.key === key)));
       const needsDecode = known.some(({ damage }) => damage === "inside");
       const seen = { points, read: artifacts.read, left: artifacts.left, damaged: still.length + unread.length, needsDecode };
       noteVerification(app.state.verifications, { store: store.name, at: startedAt.toISOString(), level: wish.level, ...seen });
@@ -135,14 +137,16 @@ async function verifyHere(app: App, wish: VerifyWish, options: VerifyCallOptions
     app.log.write("verified", { store: store.name, level: wish.level, points: result.points, ...result.artifacts, damaged: still.length, mended });
     const newest = [...survey.points.keys()].sort().at(-1);
     const needsFull = wish.repairs && store === primary && newest !== undefined && still.some(({ hits }) => hits.includes(newest));
-    const outcome = { ...result, findings, store: store.name, newSigners, worktree: spot?.check, isDamaged: still.length > 0 };
+    const foundBefore = unread.filter(({ point }) => scope.has(point));
+    const isDamaged = still.length + foundBefore.length > 0;
+    const outcome = { ...result, findings, foundBefore, store: store.name, newSigners, worktree: spot?.check, isDamaged };
     return { outcome: { ...outcome, repair: repaired === undefined ? undefined : { ...repaired, fullPoint: null } }, needsFull };
   } finally {
     record.flush();
   }
 }
 
-interface KnownDamage {
+export interface KnownDamage {
   readonly point: PointId;
   readonly key: string;
   readonly damage: Damage;

@@ -64,6 +64,8 @@ export interface Verification {
   readonly survey: Survey;
   /** Sums that manifests should have, by those who know. */
   readonly expected: ReadonlyMap<PointId, string>;
+  /** The points that were asked about. */
+  readonly scope: ReadonlySet<PointId>;
 }
 
 export async function verify(request: VerifyRequest): Promise<Verification> {
@@ -82,7 +84,12 @@ export async function verify(request: VerifyRequest): Promise<Verification> {
   for (const { key } of reading.faults.filter((one) => !standing.includes(one))) if (key !== null) request.record.forget(key);
   for (const found of [...faults, ...standing].filter((one) => request.chooses === undefined || isAbout(one, scope)))
     findings.push(await surroundings.describe(found));
-  return { result: { points: scope.length, ...reading.summary(), signatures: countSignatures(scope, judge), findings }, survey: seen, expected };
+  return {
+    result: { points: scope.length, ...reading.summary(), signatures: countSignatures(scope, judge), findings },
+    survey: seen,
+    expected,
+    scope: new Set(scope.map(({ id }) => id)),
+  };
 }
 
 /** What was pruned while it was read is no damage. */

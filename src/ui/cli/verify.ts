@@ -76,6 +76,7 @@ function report(outcome: VerifyOutcome, { level, share }: VerifyWish, output: Ou
     );
   const of = (weight: Finding["weight"]): Finding[] => findings.filter((finding) => finding.weight === weight);
   list("Damaged", of("damage"), output);
+  listFoundBefore(outcome.foundBefore, output);
   list("To be looked at", of("doubt"), output);
   list("To know", of("note"), output);
   if (repair !== undefined) reportRepair(repair, output);
@@ -98,6 +99,13 @@ function list(title: string, findings: readonly Finding[], output: Output): void
     if (weight === "damage") output.line(copies.length === 0 ? "    no other store has it" : `    good in ${copies.map(path).join(", ")}`);
   }
   if (findings.length > shown) output.line(`… and ${findings.length - shown} more: --json has all`);
+}
+
+function listFoundBefore(found: VerifyOutcome["foundBefore"], output: Output): void {
+  if (found.length === 0) return;
+  output.line(`Damaged when it was last read, and not read now (${found.length}):`);
+  for (const { key } of found.slice(0, shown)) output.line(`- ${path(key)}`);
+  if (found.length > shown) output.line(`… and ${found.length - shown} more: --json has all`);
 }
 
 function describeHits(hits: readonly string[]): string {
@@ -127,11 +135,13 @@ function reportRepair({ mended, unmended, fullPoint }: NonNullable<VerifyOutcome
     output.line(`New full point ${fullPoint}: the next ones build on nothing that is damaged. What only older points held stays lost.`);
 }
 
-function nextStep({ findings, repair, store }: VerifyOutcome): string {
+function nextStep({ findings, foundBefore, repair, store }: VerifyOutcome): string {
   if (repair !== undefined) return "What is still damaged can be restored from no store; restore-from-git POINT of an older or newer point.";
   const others = [...new Set(findings.flatMap(({ copies }) => copies))];
-  const decode = findings.some(({ kind, weight }) => kind === "content" && weight === "damage") ? " --decode" : "";
-  const command = `holdfast verify --store ${path(store)}${decode} --repair`;
+  const isInside =
+    findings.some(({ kind, weight }) => kind === "content" && weight === "damage") || foundBefore.some(({ damage }) => damage === "inside");
+  const command = `holdfast verify --store ${path(store)}${isInside ? " --decode" : ""} --repair`;
+  if (findings.every(({ weight }) => weight !== "damage")) return `Next: ${command} reads it again, and puts right what it can; nothing is deleted.`;
   return others.length === 0
     ? `Next: ${command} makes a new full point where it must; nothing is deleted.`
     : `Next: ${command} puts it right from ${others.map(path).join(" and ")}; nothing is deleted.`;

@@ -60,7 +60,8 @@ describe("a commit", () => {
     await settled(work);
     const points = await work.points();
     expect(points.length).toBeGreaterThan(1);
-    expect(points.length).toBeLessThan(20);
+    // How few depends on how busy the machine is.
+    expect(points.length).toBeLessThan(60);
     // Each run of a worker, from its start to its end; none begins before the last has ended.
     const runs = events(work).filter(({ event }) => event.startsWith("point_"));
     const spans = runs

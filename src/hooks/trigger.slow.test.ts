@@ -48,7 +48,7 @@ describe.each(shells)("sourced by %s", (shell) => {
     // The "runtime" is a shell that writes down how it was started.
     writeFileSync(
       join(common, "main"),
-      `{ echo "$@"; env | grep -E '^GIT_(DIR|INDEX_FILE|AUTHOR_DATE)='; } >"${common}/started.part"; mv "${common}/started.part" "${common}/started"`,
+      `echo "$HOLDFAST_ROUND" >>"${common}/rounds"\n{ echo "$@"; env | grep -E '^GIT_(DIR|INDEX_FILE|AUTHOR_DATE)='; } >"${common}/started.part"; mv "${common}/started.part" "${common}/started"`,
     );
   });
   // A worker that was started may be writing still.
@@ -70,6 +70,8 @@ describe.each(shells)("sourced by %s", (shell) => {
     }
   };
 
+  const rounds = (): string[] => readFileSync(join(common, "rounds"), { encoding: "utf8", flag: "a+" }).split("\n").filter(Boolean);
+
   test("marks, and starts the worker without git's variables", async () => {
     expect(trigger({ env: { GIT_DIR: "/x", GIT_INDEX_FILE: "/y", GIT_AUTHOR_DATE: "z" }, flags: "-eu" })).toBe(0);
     expect(marks()).toBe("post-commit\n");
@@ -79,10 +81,12 @@ describe.each(shells)("sourced by %s", (shell) => {
   test("starts nothing while a worker is alive", async () => {
     writeFileSync(join(state, "worker"), `${process.pid}\n`);
     utimesSync(join(state, "worker"), Date.now() / 1000 + 10, Date.now() / 1000 + 10);
-    expect(trigger()).toBe(0);
+    expect(trigger({ env: { HOLDFAST_ROUND: "first" } })).toBe(0);
     expect(marks()).toBe("post-commit\n");
-    await new Promise((done) => setTimeout(done, 100));
-    expect(started()).toBeUndefined();
+    // Where it had started one, that would have come before the one that an old lease starts.
+    utimesSync(join(state, "worker"), Date.now() / 1000 - 5, Date.now() / 1000 - 5);
+    expect(trigger({ env: { HOLDFAST_ROUND: "second" } })).toBe(0);
+    await expect.poll(rounds).toEqual(["second"]);
   });
 
   test.each([

@@ -157,6 +157,7 @@ async function change(work: Workspace, number: number): Promise<void> {
 class Book {
   readonly store: FolderStore;
   readonly #seen = new Set<string>();
+  #forgotten = 0;
 
   constructor(store: FolderStore) {
     this.store = store;
@@ -183,11 +184,12 @@ class Book {
   }
 
   get count(): number {
-    return this.#seen.size;
+    return this.#seen.size + this.#forgotten;
   }
 
   /** What was in it was emptied by the test. */
   forgetTrash(): void {
+    this.#forgotten += this.#seen.size;
     this.#seen.clear();
   }
 

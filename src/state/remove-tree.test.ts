@@ -1,26 +1,13 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { letOthersReach, nobody } from "../../test/support/other-user.ts";
+import { asOtherUser } from "../../test/support/other-user.ts";
 import { tempDir } from "../../test/support/repo.ts";
 import { removeTree } from "./remove-tree.ts";
 
-/** To root no mode forbids anything: there it is done as another user, whom `folder` belongs to from then on. */
-function asUser(folder: string, action: () => void): void {
-  if (process.geteuid?.() !== 0) return action();
-  letOthersReach(folder);
-  chownSync(folder, nobody, nobody);
-  process.seteuid?.(nobody);
-  try {
-    action();
-  } finally {
-    process.seteuid?.(0);
-  }
-}
-
-test.skipIf(process.platform === "win32")("read-only and closed folders go; what a symlink leads to stays as it is", () => {
+test.skipIf(process.platform === "win32")("read-only and closed folders go; what a symlink leads to stays as it is", async () => {
   using dir = tempDir();
-  asUser(dir.path, () => {
+  await asOtherUser(dir.path, () => {
     const beside = join(dir.path, "beside");
     const tree = join(dir.path, "tree");
     for (const folder of [beside, join(tree, "read-only/inside"), join(tree, "closed")]) {

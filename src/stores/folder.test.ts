@@ -1,10 +1,11 @@
 /** What a folder store makes of disks that are pulled out, exchanged, nearly full, that lie, or that cannot do what ext4 can. */
 import { execFileSync } from "node:child_process";
 import type * as nodeFs from "node:fs";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import type * as fs from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { asOtherUser } from "../../test/support/other-user.ts";
 import { type TempDir, tempDir } from "../../test/support/repo.ts";
 import { FolderStore } from "./folder.ts";
 import { bytesSource, readAll, type Source } from "./store.ts";
@@ -212,6 +213,21 @@ describe("a file system", () => {
     expect(readdirSync(join(root, "20261121")).sort()).toEqual(["a", "b"]);
   });
 });
+
+test.skipIf(process.platform === "win32")(
+  "where the store is a whole disk, folders of the disk that are closed to us are passed over; its own are not",
+  async () => {
+    await store.put("20261121/a", bytesSource("one"));
+    const closed = (name: string): void => {
+      mkdirSync(join(root, name));
+      chmodSync(join(root, name), 0);
+    };
+    for (const name of ["lost+found", ".Trash-0"]) closed(name);
+    await asOtherUser(root, async () => expect(await listed()).toEqual(["20261121/a"]));
+    closed("20261122");
+    await asOtherUser(root, async () => expect(listed()).rejects.toMatchObject({ code: "store_unwritable" }));
+  },
+);
 
 test("what is no plain file is not read: a link lends bytes from elsewhere, a pipe has no end", async () => {
   writeFileSync(join(dir.path, "elsewhere"), "secret");

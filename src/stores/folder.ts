@@ -177,7 +177,8 @@ export class FolderStore implements LocalStore {
 
   async #entries(folder: string): Promise<Dirent[]> {
     const entries = await readdir(join(this.#root, folder), { withFileTypes: true }).catch((error: unknown) => {
-      if (systemCode(error) === "ENOENT") return [];
+      const code = systemCode(error) ?? "";
+      if (code === "ENOENT" || (["EACCES", "EPERM"].includes(code) && isOfTheDisk(folder))) return [];
       throw this.#translate(error, "list");
     });
     await this.#checkRoot();
@@ -292,6 +293,11 @@ export class FolderStore implements LocalStore {
     if (code === undefined) return error;
     return new BackupError(code, `cannot ${doing} the store ${this.name} (${this.#root}): ${systemCode(error)}`, { cause: error });
   }
+}
+
+/** A folder at the top that no store has: `lost+found`, a desktop's trash, where the store is a whole disk. */
+function isOfTheDisk(folder: string): boolean {
+  return /^[^/]+\/$/.test(folder) && !/^(?:\d{8}|trash|marks|pruned)\/$/.test(folder);
 }
 
 const storeCodes: Readonly<Record<string, ErrorCode>> = {

@@ -16,7 +16,7 @@ export async function writeEncrypted(
   path: string,
   plain: AsyncIterable<Uint8Array>,
   encryptor: Encryptor,
-  options: { readonly signal?: AbortSignal } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<Pick<Artifact, "size" | "sha256">> {
   const sum = createHash("sha256");
   let written = 0;

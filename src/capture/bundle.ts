@@ -29,7 +29,7 @@ export interface BundleRequest {
   readonly base: BundleBase | { readonly pack: Promise<FullPack> };
   /** False when the refs are as in the base: then a bundle without objects is not worth having. */
   readonly refsChanged: boolean;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface BundleBase {
@@ -167,7 +167,7 @@ export async function packEverything({ repository, signal }: Pick<BundleRequest,
   const folder = packingFolder(repository);
   const run = async (args: readonly string[], input: string): Promise<string | undefined> => {
     await rm(folder, { recursive: true, force: true });
-    const options = { env: { GIT_OBJECT_DIRECTORY: await borrowObjects(repository.commonDir, folder) }, ...(signal === undefined ? {} : { signal }) };
+    const options = { env: { GIT_OBJECT_DIRECTORY: await borrowObjects(repository.commonDir, folder) }, signal };
     const output = await gitText(
       ["--git-dir", repository.commonDir, "pack-objects", "-q", "--delta-base-offset", ...args, join(folder, "pack/pack")],
       {
@@ -269,7 +269,7 @@ async function packThin(
     onChunk,
     {
       input,
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     },
   );
 }

@@ -20,7 +20,7 @@ export interface CaptureFilesRequest {
   readonly spool: string;
   readonly startedAt: Date;
   readonly onProgress?: (done: number, total: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface CapturedFiles {
@@ -67,7 +67,7 @@ async function writeFiles(
       const before = known?.files.get(entry.path);
       return before !== undefined && before.step <= floor && isSameEntry(entry, before);
     },
-    ...(signal === undefined ? {} : { signal }),
+    signal,
   });
   const files = new Map<string, KnownFile>();
   const versions = new Map<string, readonly FileVersion[]>();

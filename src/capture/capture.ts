@@ -31,7 +31,7 @@ export interface CaptureRequest {
   readonly startedAt: Date;
   readonly note: NoteEntry | undefined;
   readonly onProgress?: (done: number, total: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export type CaptureResult = { readonly status: "unchanged" } | ({ readonly status: "captured" } & Captured);
@@ -65,7 +65,7 @@ export async function capture(request: CaptureRequest): Promise<CaptureResult> {
 
 async function captureBeside(request: CaptureRequest, startBeside: <Value>(work: Promise<Value>) => Promise<Value>): Promise<CaptureResult> {
   const { repository, known, footing, policy, storeFolders } = request;
-  const limits = request.signal === undefined ? {} : { signal: request.signal };
+  const limits = { signal: request.signal };
   const pack = footing.kind === "full" ? startBeside(packEverything({ repository, ...limits })) : undefined;
   const knownFiles = known?.policy === request.policyDigest ? known.files : undefined;
   const observation = await observe({ repository, policy, storeFolders, known: knownFiles });

@@ -34,7 +34,7 @@ export async function encryptArtifacts(
   plain: string,
   spool: string,
   { encryptor }: Encryption,
-  options: { readonly signal?: AbortSignal },
+  options: { readonly signal?: AbortSignal | undefined },
 ): Promise<Artifact[]> {
   const running = artifacts.map(async (artifact): Promise<Artifact> => {
     const parsed = parseArtifactName(artifact.name);

@@ -57,7 +57,7 @@ export interface PointRequest {
   /** Something that needs the contents of older points, and goes without: they cannot be read now. */
   readonly onUnread?: (error: BackupError) => void;
   readonly onProgress?: (done: number, total: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export type PointResult =
@@ -157,7 +157,7 @@ export async function makePoint(request: PointRequest): Promise<PointResult> {
 /** The artifacts as they are stored: those in `plain`, encrypted into `spool` where that is asked for. */
 async function seal(artifacts: readonly Artifact[], plain: string, spool: string, { encryption, signal }: PointRequest): Promise<Artifact[]> {
   if (encryption === undefined) return [...artifacts];
-  return encryptArtifacts(artifacts, plain, spool, encryption, signal === undefined ? {} : { signal });
+  return encryptArtifacts(artifacts, plain, spool, encryption, { signal });
 }
 
 /** In the store, or where it is encrypted there, with what the machine remembers. */
@@ -167,7 +167,7 @@ function fullIndexOf({ full, recipients }: KnownPoint, { state, store }: PointRe
 
 /** What the machine remembers, if the store still has the points that it would build on. */
 async function trustedState({ state, store, signal }: PointRequest, repository: string): Promise<KnownPoint | undefined> {
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   const staged = state.findStaged();
   // Killed between: the point exists exactly when its manifest does.
   if (staged !== undefined && (await hasPoint(store, staged, options))) state.promote();
@@ -188,7 +188,7 @@ async function storedRefs(
   const nothing = new Map<string, RefEntry>();
   if (last === undefined) return nothing;
   try {
-    const state = await readRefState(store, chainOf(last, catalogue), signal === undefined ? {} : { signal });
+    const state = await readRefState(store, chainOf(last, catalogue), { signal });
     return state.worktrees[0]?.path === worktrees[0]?.path ? state.refs : nothing;
   } catch (error) {
     // An older point that is damaged must not keep a new one from being made; `verify` and `status` name it.

@@ -29,7 +29,7 @@ export interface TarballRequest {
   keepChunks(sha256: string, chunks: ChunkList): void;
   /** True when the entry is what the last point held: it need not be stored after all. */
   isAsKnown(entry: FileEntry): boolean;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What became of an observed file. */

@@ -7,7 +7,7 @@ export interface Encryptor {
    * The bytes of `plain` as an age file, as they come. Throws `age_missing`, or `encryption_failed` also where what came
    * out cannot be an age file of so many plain bytes.
    */
-  encrypt(plain: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal }): AsyncIterable<Uint8Array>;
+  encrypt(plain: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal | undefined }): AsyncIterable<Uint8Array>;
 }
 
 export interface Decryptor {

@@ -5,7 +5,7 @@ import { printablePath } from "../core/paths.ts";
 export interface CheckRequest {
   readonly command: string;
   readonly folder: string;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface CheckOutcome {

@@ -30,7 +30,7 @@ export interface DrillRequest {
   /** The user's own command, run by a shell in the folder of the newest point. */
   readonly check: string | undefined;
   readonly onStep?: (step: string) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** One outcome a point: a finding is no exception. Throws on abort, and `key_missing` or `key_wrong`, which say nothing about the store. */
@@ -52,7 +52,7 @@ async function drillPoint(request: DrillRequest, role: Drilled["role"], point: M
     // As a restore does: what somebody changed is not brought onto this machine.
     if (judged.status === "bad") throw new BackupError("signature_bad", `the signature of point ${point.id} does not hold: ${judged.reason}`);
     onStep?.(`restoring ${point.id}`);
-    const result = await restore({ plan: planMoment(point, points, []), store, target, ...(signal === undefined ? {} : { signal }) });
+    const result = await restore({ plan: planMoment(point, points, []), store, target, signal });
     const restoreMs = performance.now() - startedAt;
     const { files, bytes, refs, differences } = result.comparison;
     const findings = differences.map(({ path, what }) => `${printablePath(path)} ${what}`);
@@ -120,7 +120,7 @@ async function checkDatabases({ target, worktrees }: RestoreResult, findings: st
 
 async function ownCheck(command: string, { target }: RestoreResult, { signal, onStep }: DrillRequest): Promise<RunCheck> {
   onStep?.(`running ${command}`);
-  return runCheck({ command, folder: target, ...(signal === undefined ? {} : { signal }) });
+  return runCheck({ command, folder: target, signal });
 }
 
 /** Throws `no_points` for a store that holds none. */

@@ -17,7 +17,7 @@ export interface CommittedVersion {
 export async function listVersions(
   gitDir: string,
   matches: (path: string) => boolean,
-  options: { readonly signal?: AbortSignal } = {},
+  options: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<CommittedVersion[]> {
   // Against each parent (-m): a merge can bring a version that no parent has.
   const format = "--format=commit %H %cI";

@@ -34,7 +34,7 @@ export interface RemoteCall {
   /** For git's standard input; else it is empty. */
   readonly input?: string;
   /** The caller's. When it aborts the call throws `interrupted`. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** The end of this call, whatever it is doing. */
   readonly deadline?: AbortSignal;
   /** The longest time without a word from git; its progress counts. */

@@ -9,7 +9,7 @@ export interface GitOptions {
   /** Added to the scrubbed environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly input?: string | Buffer | AsyncIterable<Uint8Array>;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Exit codes that are answers, not failures. Default: only 0. */
   readonly okCodes?: readonly number[];
   readonly timeoutMs?: number;

@@ -31,9 +31,9 @@ export async function* runAge(
   program: string,
   args: readonly string[],
   input: AsyncIterable<Uint8Array>,
-  { signal }: { readonly signal?: AbortSignal } = {},
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<Buffer> {
-  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], windowsHide: true, ...(signal === undefined ? {} : { signal }) });
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "pipe"], windowsHide: true, signal });
   const exit = exitOf(child);
   exit.catch(() => undefined);
   const words = collect(child);

@@ -18,12 +18,12 @@ export function makeEncryptor(given: readonly string[], program?: string | null)
 
 interface EncryptOptions {
   readonly program: string | null | undefined;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 async function* encrypt(recipients: readonly string[], plain: AsyncIterable<Uint8Array>, options: EncryptOptions) {
   const { program: wanted, signal } = options;
-  const limits = signal === undefined ? {} : { signal };
+  const limits = { signal };
   const program = recipients.every(isForProgram) ? (wanted === undefined ? findAge() : wanted) : null;
   const check = new FileCheck(recipients.length);
   try {

@@ -27,7 +27,7 @@ export interface MirrorOptions {
   /** The end of each remote's run. Without it, a minute of silence from git ends it. */
   readonly timeoutMs?: number;
   readonly silenceMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly onEvent?: (event: MirrorEvent) => void;
 }
 
@@ -74,7 +74,7 @@ export function destinationOf(mirror: MirrorConfig, url: string, machine: string
     env: context.env,
     ...(timeoutMs === undefined ? {} : { deadline: AbortSignal.timeout(timeoutMs) }),
     ...(silenceMs === undefined ? {} : { silenceMs }),
-    ...(signal === undefined ? {} : { signal }),
+    signal,
   };
   return { url, call, layout: layoutOf(mirror.mode, machine, options.reserved) };
 }

@@ -30,7 +30,7 @@ export interface RewrapRequest {
   readonly afterReplace: (id: PointId, sum: string) => void;
   /** Gives `next` its signature, in place of that of `before`, which no longer fits; throws where `before` may not be vouched for. Absent: it has none. */
   readonly sign?: (next: Manifest, before: Manifest) => Promise<Manifest>;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface RewrapOutcome {
@@ -44,7 +44,7 @@ export interface RewrapOutcome {
 /** Throws `damaged` where the point cannot be read, `key_missing` or `key_wrong`; the point is then as it was. Needs the repository's lock. */
 export async function rewrapPoint(id: PointId, request: RewrapRequest): Promise<RewrapOutcome> {
   const { store, isDone, replaced, beforeReplace, afterReplace, sign = unsigned, signal } = request;
-  const options: CallOptions = signal === undefined ? {} : { signal };
+  const options: CallOptions = { signal };
   const bytes = await readAll(store, manifestKey(id), options);
   if (bytes === undefined) return { isRewrapped: false, previous: null, kept: [] }; // removed meanwhile
   const manifest = parseManifest(bytes.toString("utf8"), manifestKey(id));

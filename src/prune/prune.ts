@@ -36,7 +36,7 @@ export interface PruneRequest {
   /** Ends the run after so long: who waits for the lock shall not wait for a day's worth. A little is always done. */
   readonly longestMs?: number;
   readonly onEvent?: (event: { readonly store: string; readonly done: number; readonly total: number }) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface PruneResult {
@@ -74,7 +74,7 @@ async function makePlan({ store, policy, now, allowance, ...facts }: PruneReques
  */
 export async function prune(request: PruneRequest): Promise<PruneResult> {
   const { store, now, machine, beyondHalf, onEvent, longestMs = Number.POSITIVE_INFINITY } = request;
-  const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
+  const options: CallOptions = { signal: request.signal };
   const startedAt = performance.now();
   const marks = await readMarks(store, options);
   const planned = await makePlan(request, marks);

@@ -44,7 +44,7 @@ export interface RoundRequest {
   readonly force?: boolean;
   /** Look at everything, not only at what is new. */
   readonly isThorough?: boolean;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly onEvent?: (event: CopyProgress) => void;
 }
 
@@ -153,7 +153,7 @@ interface Round {
 /** Gives why leftovers could not be cleared. Throws what keeps the copy from being whole. */
 async function bringUpToDate(round: Round): Promise<string | undefined> {
   const { primary, identity, texts, now } = round.request;
-  const options: CallOptions = round.request.signal === undefined ? {} : { signal: round.request.signal };
+  const options: CallOptions = { signal: round.request.signal };
   const look: LookOptions = {
     now: now(),
     isAsked: round.request.isThorough === true,

@@ -52,7 +52,7 @@ export async function planInPlace(from: string, root: string): Promise<InPlacePl
 }
 
 /** Writes the planned files, each whole or not at all. Throws `hostile` rather than write through a symlink. */
-export function executeInPlace(plan: InPlacePlan, from: string, root: string, signal?: AbortSignal): void {
+export function executeInPlace(plan: InPlacePlan, from: string, root: string, signal?: AbortSignal | undefined): void {
   const target = new SafeFolder(root);
   for (const { path } of plan.files) {
     signal?.throwIfAborted();

@@ -26,7 +26,7 @@ export interface LostRequest {
   readonly catalogue: Catalogue;
   /** A point and ids that its chain is known to hold beside those that its contents name. */
   readonly held: { readonly point: PointId; readonly oids: ReadonlySet<string> } | undefined;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A commit that nothing stands on but stashes, and how much is lost with it. */

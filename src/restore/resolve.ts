@@ -29,7 +29,7 @@ export interface ResolveRequest {
   readonly worktree?: string;
   /** The git program when absent. */
   readonly git?: RestoreGit;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface Resolved {

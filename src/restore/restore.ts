@@ -32,7 +32,7 @@ export interface RestoreRequest {
   /** What cannot be done without git: told once, before anything is written. */
   readonly onLimits?: (limits: Limits) => void;
   readonly onProgress?: (step: string) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface RestoreResult {

@@ -34,7 +34,7 @@ export interface LockOptions {
   readonly purpose: string;
   /** How long to wait for a living owner. Default 0: not at all. */
   readonly waitMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly now?: () => Date;
   /** Told of each dead owner whose lock was taken over. */
   readonly onTakeover?: (previous: LockOwner) => void;
@@ -66,9 +66,7 @@ export async function acquireLock(path: string, options: LockOptions): Promise<L
     if (rival !== "changed" && performance.now() >= deadline) throw busy(path, rival);
     // Jitter, so that many who wait do not poll in step. Who has waited for minutes can wait a second more.
     const patience = Math.min(20, 1 + (performance.now() - startedAt) / 10_000);
-    await delay(pollMs * patience * (0.5 + Math.random()), undefined, options.signal === undefined ? {} : { signal: options.signal }).catch(
-      () => undefined,
-    );
+    await delay(pollMs * patience * (0.5 + Math.random()), undefined, { signal: options.signal }).catch(() => undefined);
   }
 }
 

@@ -157,7 +157,7 @@ export class PartReader implements AsyncDisposable {
   #rest: Uint8Array = new Uint8Array(0);
   #takenBytes = 0;
 
-  constructor(key: string, source: Source, signal?: AbortSignal) {
+  constructor(key: string, source: Source, signal?: AbortSignal | undefined) {
     this.#key = key;
     this.#source = source;
     this.#sum = source.sha256 === undefined ? undefined : createHash("sha256");

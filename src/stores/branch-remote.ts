@@ -137,7 +137,7 @@ export class BranchRemote {
       cwd: gitDir,
       ...(all.length === 0 ? {} : { env: configEnvironment(all) }),
       ...(silenceMs === undefined ? {} : { silenceMs }),
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     };
   }
 

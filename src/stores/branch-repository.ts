@@ -209,8 +209,11 @@ export class BranchRepository {
   }
 
   /** From here, or from a scratch repository. */
-  async *readBlob(oid: string, { cwd = this.gitDir, signal }: { readonly cwd?: string; readonly signal?: AbortSignal }): AsyncIterable<Buffer> {
-    const { child, exited } = gitConversation(["cat-file", "blob", oid], { cwd, ...(signal === undefined ? {} : { signal }) });
+  async *readBlob(
+    oid: string,
+    { cwd = this.gitDir, signal }: { readonly cwd?: string; readonly signal?: AbortSignal | undefined },
+  ): AsyncIterable<Buffer> {
+    const { child, exited } = gitConversation(["cat-file", "blob", oid], { cwd, signal });
     // Awaited below, or git was ended because nobody reads on.
     exited.catch(() => undefined);
     let isRead = false;

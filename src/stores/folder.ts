@@ -157,7 +157,7 @@ export class FolderStore implements LocalStore {
   async *#read(key: string, { range, signal }: CallOptions & { readonly range?: Range }): AsyncIterable<Uint8Array> {
     const window = range === undefined ? {} : { start: range.offset, end: range.offset + range.length - 1 };
     try {
-      yield* createReadStream(this.fileOf(key), { highWaterMark: 1 << 20, ...window, ...(signal === undefined ? {} : { signal }) });
+      yield* createReadStream(this.fileOf(key), { highWaterMark: 1 << 20, ...window, signal });
     } catch (error) {
       throw signal?.aborted === true ? signal.reason : this.#unreadable(error, key);
     }

@@ -15,7 +15,7 @@ export interface Clock {
 
 const systemClock: Clock = {
   now: () => performance.now(),
-  sleep: async (ms, signal) => delay(ms, undefined, signal === undefined ? {} : { signal }),
+  sleep: async (ms, signal) => delay(ms, undefined, { signal }),
 };
 
 /** A piece is what is sent in a tenth of a second, within these bounds: no burst, and no thousand timers. */

@@ -263,7 +263,7 @@ export class RcloneRemote {
   #send(url: URL, method: string, headers: Readonly<Record<string, string>>, body: Buffer | undefined, doing: string, { signal }: CallOptions) {
     const { user, pass } = this.#credentials;
     return new Promise<IncomingMessage>((resolve, reject) => {
-      const sent = request(url, { method, headers, auth: `${user}:${pass}`, agent: this.#agent, ...(signal === undefined ? {} : { signal }) });
+      const sent = request(url, { method, headers, auth: `${user}:${pass}`, agent: this.#agent, signal });
       sent.once("response", resolve);
       sent.once("error", (error) => reject(signal?.aborted === true ? signal.reason : this.#lost(error, doing)));
       sent.end(body);

@@ -133,7 +133,7 @@ export class RcloneStore implements Store {
       } catch (error) {
         if (attempt === attempts || !(error instanceof BackupError) || error.code !== "remote_failed" || options.signal?.aborted === true)
           throw error;
-        await delay(300 * attempt, undefined, options.signal === undefined ? {} : { signal: options.signal });
+        await delay(300 * attempt, undefined, { signal: options.signal });
       }
     }
   }

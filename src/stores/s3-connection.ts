@@ -55,7 +55,7 @@ export class S3Connection {
 
   /** Between tries: 0.1 s, doubling, with jitter. */
   async pause(attempt: number, signal: AbortSignal | undefined): Promise<void> {
-    await delay(100 * 2 ** Math.min(attempt, 6) * Math.random(), undefined, signal === undefined ? {} : { signal }).catch(() => undefined);
+    await delay(100 * 2 ** Math.min(attempt, 6) * Math.random(), undefined, { signal }).catch(() => undefined);
     signal?.throwIfAborted();
   }
 

@@ -64,7 +64,7 @@ async function refusesDamage(connection: S3Connection, { base, signal }: Inspect
           { Bucket: connection.bucket, Key: `${base}damaged`, Body: "these", ContentMD5: md5(Buffer.from("those")).toString("base64") },
           http,
         ),
-      signal === undefined ? {} : { signal },
+      { signal },
     );
     return { what, answer: "no", note: "holdfast reads length and ETag back in any case" };
   } catch (error) {
@@ -75,7 +75,7 @@ async function refusesDamage(connection: S3Connection, { base, signal }: Inspect
 
 async function pages(connection: S3Connection, { base, signal }: Inspection): Promise<StoreFact> {
   const what = "long lists come in pages";
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   const names = ["page-1", "page-2", "page-3"];
   try {
     for (const name of names)
@@ -144,7 +144,7 @@ async function hasLock(connection: S3Connection, options: Inspection): Promise<S
 /** Deletes the very version of a locked object, as a thief would: that must be refused. */
 async function tamper(connection: S3Connection, { base, lock, signal }: Inspection): Promise<StoreFact[]> {
   const what = "deleting a locked object is refused";
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   const object = { Bucket: connection.bucket, Key: `${base}locked` };
   try {
     const until = new Date(Date.now() + trialLockMs);

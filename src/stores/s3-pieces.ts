@@ -8,7 +8,13 @@ import { refuseOther, type Source } from "./store.ts";
  * has ended as announced. Throws `store_failed` where it gives more, less or other bytes than that, and what the source throws.
  * `used`: pieces that the caller has done with, to be filled again.
  */
-export async function* pieces(key: string, source: Source, size: number, signal?: AbortSignal, used: Buffer[] = []): AsyncGenerator<Buffer> {
+export async function* pieces(
+  key: string,
+  source: Source,
+  size: number,
+  signal?: AbortSignal | undefined,
+  used: Buffer[] = [],
+): AsyncGenerator<Buffer> {
   const empty = (length: number): Buffer => (used.pop() ?? Buffer.allocUnsafeSlow(Math.min(size, source.size))).subarray(0, length);
   let left = source.size;
   let piece = empty(Math.min(size, left));
@@ -47,7 +53,7 @@ export function etagOfParts(sums: readonly Buffer[]): string {
 }
 
 /** The ETag of the source as an object, in the form of `etag`: whole, or in parts of `partSize`. */
-export async function etagLike(etag: string, key: string, source: Source, partSize: number, signal?: AbortSignal): Promise<string> {
+export async function etagLike(etag: string, key: string, source: Source, partSize: number, signal?: AbortSignal | undefined): Promise<string> {
   if (!etag.includes("-")) {
     const whole = createHash("md5");
     for await (const piece of pieces(key, source, partSize, signal)) whole.update(piece);

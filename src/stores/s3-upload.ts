@@ -120,7 +120,7 @@ async function sendPart(
         { Bucket: connection.bucket, Key: object, UploadId: id, PartNumber: number, Body: piece, ContentMD5: sum.toString("base64") },
         options,
       ),
-    signal === undefined ? {} : { signal },
+    { signal },
   );
   return sent.ETag ?? "";
 }

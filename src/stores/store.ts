@@ -41,7 +41,7 @@ export interface Range {
 }
 
 export interface CallOptions {
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Something that a place behind a store can do or not, as `store check` tells it. */

@@ -15,7 +15,7 @@ export interface CopyOptions {
   readonly isThorough?: boolean;
   /** How long to wait for another run that is sending to the same copy. Default: ten seconds. */
   readonly lockWaitMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   readonly onProgress?: (progress: CopyProgress) => void;
 }
 
@@ -41,7 +41,7 @@ export async function syncCopy(app: App, config: StoreConfig, options: CopyOptio
     import("../replicate/copy-state.ts"),
     import("../state/lock.ts"),
   ]);
-  const withSignal = signal === undefined ? {} : { signal };
+  const withSignal = { signal };
   const lockPath = copyLock(app.state.copies, name);
   const lock = await acquireLock(lockPath, { purpose: `sending points to ${name}`, waitMs: lockWaitMs, ...withSignal }).catch((error: unknown) => {
     if (error instanceof BackupError && error.code === "locked") return error;
@@ -87,5 +87,5 @@ async function identityFor(app: App, config: StoreConfig, onlyEncrypted: boolean
 
 async function readPrimaryIdentity(app: App, signal: AbortSignal | undefined): Promise<StoreIdentity> {
   const { readIdentity } = await import("../points/identity.ts");
-  return readIdentity(primaryStore(app), signal === undefined ? {} : { signal });
+  return readIdentity(primaryStore(app), { signal });
 }

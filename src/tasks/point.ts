@@ -30,7 +30,7 @@ export interface PointOptions {
   /** How long to wait for another run. */
   readonly waitMs?: number;
   readonly onProgress?: (done: number, total: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** `unsigned`: why the point that was made has no signature. */
@@ -65,7 +65,7 @@ async function makePointLocked(app: App, options: PointOptions): Promise<PointMa
     purpose: "making a point",
     waitMs,
     onTakeover: (previous) => app.log.write("lock_taken_over", { previous }),
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
+    signal: options.signal,
   });
   const startedAt = now();
   const identity = await readIdentity(store, options);

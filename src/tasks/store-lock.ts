@@ -10,7 +10,7 @@ interface LockWish {
   readonly purpose: string;
   /** A minute when absent. */
   readonly waitMs?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Throws `locked`. */

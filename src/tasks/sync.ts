@@ -46,7 +46,7 @@ export async function syncMirrors(app: App, { force, signal }: Pick<CopyOptions,
   const outcomes = await mirrorAll({
     ...mirrorOptions(app),
     force,
-    ...(signal === undefined ? {} : { signal }),
+    signal,
   });
   for (const { remote, status, kept, expired, notes, message } of outcomes)
     app.log.write("mirror", { remote, status, kept: kept.length, expired: expired.map(({ keptAs }) => keptAs), notes, message });

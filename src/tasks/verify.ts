@@ -188,7 +188,7 @@ async function readRemoved(app: App, store: Store, primary: Store, options: Call
 /** Nothing is mended beside whatever else writes into the store; reading needs no lock. */
 async function repairLocked(app: App, request: RepairRequest): Promise<RepairResult> {
   const { signal } = request.options;
-  const options = { purpose: "repairing a store", waitMs: lockWaitMs, ...(signal === undefined ? {} : { signal }) };
+  const options = { purpose: "repairing a store", waitMs: lockWaitMs, signal };
   await using _lock = await lockStore(app, request.store, options);
   const isPrimary = request.store.url === primaryStore(app).url;
   return repair({

@@ -22,7 +22,7 @@ export interface GroupRequest {
   readonly store: Store;
   readonly group: BundleGroup;
   readonly scratch: string;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Called for each bundle and pack index when it was looked at. */
   readonly onPiece: (piece: Piece, decoded: Decoded) => void;
 }
@@ -30,7 +30,7 @@ export interface GroupRequest {
 /** Indexes each pack on top of those below it, then walks the newest point's refs to the end of their history. */
 export async function checkBundles(request: GroupRequest): Promise<Fault[]> {
   const { store, group, scratch, onPiece } = request;
-  const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
+  const options: CallOptions = { signal: request.signal };
   const records = new Map<string, ContentsRecord[]>();
   const broken = new Set<string>();
   const gitDir = await mkdtemp(join(scratch, "objects-"));

@@ -16,12 +16,12 @@ export interface StructureRequest {
   readonly judge: (manifest: Manifest) => PointSignature;
   /** The store takes only what fits: older points are left out on purpose. */
   readonly hasBudget: boolean;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export async function checkStructure(request: StructureRequest): Promise<Fault[]> {
   const { survey, scope, judge } = request;
-  const options: CallOptions = request.signal === undefined ? {} : { signal: request.signal };
+  const options: CallOptions = { signal: request.signal };
   const faults = survey.unreadable.map(({ id, key, error }) =>
     fault("manifest", error.code === "format_newer" ? "doubt" : "damage", id, key, error.message),
   );

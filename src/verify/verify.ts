@@ -38,7 +38,7 @@ export interface VerifyRequest {
   readonly scratch: string;
   readonly now: () => Date;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface VerifyResult {
@@ -104,8 +104,8 @@ function isAbout({ point }: Fault, scope: readonly Manifest[]): boolean {
   return scope.some(({ id, base }) => id === point || base === point);
 }
 
-function optionsOf({ signal }: { readonly signal?: AbortSignal }): CallOptions {
-  return signal === undefined ? {} : { signal };
+function optionsOf({ signal }: { readonly signal?: AbortSignal | undefined }): CallOptions {
+  return { signal };
 }
 
 /** A signature is asked about more than once, and takes its time. */

@@ -135,6 +135,12 @@ describe("unpacking a chain", () => {
 });
 
 describe("a hostile tarball", () => {
+  test("settings of a nested repository in the place of a folder", async () => {
+    for (const made of [file("folder/n/.git/config"), symlink("folder/n/.git/config", "x"), hardlink("folder/n/.git/config", "untracked/x")])
+      await expect(unpack([[file("untracked/x"), made]], ["untracked/x", made.path])).rejects.toMatchObject({ code: "hostile" });
+    expect(readdirSync(layout.root).sort()).toEqual([".git", "x"]);
+  });
+
   const refused = (tars: readonly (readonly Made[])[], wanted: readonly string[], code = "hostile") =>
     expect(unpack(tars, wanted)).rejects.toMatchObject({ code });
 

@@ -62,6 +62,9 @@ export class Unpacker {
     if (part !== null) return this.#openPatch(part[1] ?? "", part[2] ?? "", member, patches);
     const wanted = this.#request.files.get(member.path);
     if (wanted === undefined) return undefined;
+    // Folders take the place that git looks at, also in a nested repository.
+    if (placeOf(member.path).area === "folder" && member.kind !== "folder")
+      throw new BackupError("hostile", `the point has a ${member.kind} in the place of the folder ${JSON.stringify(member.path)}`);
     const destination = this.#destination(member.path);
     if (destination === undefined) return undefined;
     const folder = this.#folder(destination.root);

@@ -1,5 +1,5 @@
 /** restore.sh and stores that somebody else has written to: nothing outside of the target changes, and nothing is made ready to run. */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { hash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -85,6 +85,10 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
     ["a pipe among the files", [[(folder) => execFileSync("mkfifo", [join(folder, "untracked")])]]],
     ["a .git of the files' own", [[file("untracked/.git/hooks/post-commit", "evil")]]],
     ["a .git that is a link", [[link("untracked/.git", victim)]]],
+    [
+      "a HEAD that is a link, of a submodule of a nested repository",
+      [[link("untracked/o/.git/modules/m/HEAD", join(victim, "wt/untracked/x/.git"))]],
+    ],
   ];
 
   test.each(forgeries)("%s: nothing outside changes", (name, forgery) => {
@@ -158,6 +162,95 @@ describe.skipIf(!needs("zstd", "restore.sh tests"))("restore.sh", () => {
     expect(existsSync(restored("new\nline", "config"))).toBe(false);
     expect(readdirSync(restored("plain", "holdfast-restored/hooks"))).toEqual(["pre-push"]);
     expect(readFileSync(restored("plain", "config"), "utf8")).toBe(readFileSync(join(plain, "config"), "utf8"));
+  });
+
+  const ran = join(scratch.path, "ran");
+  /** All that git asks of a repository, with a command in its settings. */
+  const repository = (place: string) => (folder: string) => {
+    for (const [name, text] of [
+      ["HEAD", "ref: refs/heads/main\n"],
+      ["objects/x", ""],
+      ["refs/x", ""],
+      ["config", `[core]\n\tfsmonitor = "touch ${ran}"\n`],
+    ] as const)
+      file(`${place}/${name}`, text)(folder);
+  };
+
+  test.each<[string, ((folder: string) => void)[], string]>([
+    ["a file that leads to other files", [repository("untracked/evil"), file("untracked/n/.git", "gitdir: ../evil\n")], "n"],
+    ["a link to other files", [repository("untracked/evil"), link("untracked/n/.git", "../evil")], "n"],
+    ["a file in a folder of odd name", [repository("untracked/evil"), file("untracked/n\nn/.git", "gitdir: ../evil\n")], "n\nn"],
+    ["a file that leads into a nested repository", [repository("untracked/o/.git/x"), file("untracked/n/.git", "gitdir: ../o/.git/x\n")], "n"],
+    ["a file that leads into .git", [repository("git/info/x"), file("untracked/n/.git", "gitdir: ../.git/info/x\n")], "n"],
+    [
+      "a way back out of .git/modules",
+      [repository("git/info/x"), file("git/modules/m/HEAD", ""), file("untracked/n/.git", "gitdir: ../.git/modules/../info/x\n")],
+      "n",
+    ],
+    [
+      "another path after a NUL",
+      [repository("git/mod"), file("git/modules/m/HEAD", ""), file("untracked/n/.git", "gitdir: ../.git/mod\0ules/m\n")],
+      "n",
+    ],
+    [
+      "modules behind a link",
+      [repository("untracked/evil/m"), link("untracked/o/.git/modules", "../../evil"), file("untracked/n/.git", "gitdir: ../o/.git/modules/m\n")],
+      "n",
+    ],
+    [
+      "the modules of a nested repository",
+      [repository("untracked/o/.git/modules/m"), file("untracked/n/.git", "gitdir: ../o/.git/modules/m\n")],
+      "n",
+    ],
+    ["the modules themselves", [repository("git/modules"), file("untracked/n/.git", "gitdir: ../.git/modules\n")], "n"],
+    [
+      "a name that is taken",
+      [repository("untracked/n/evil"), file("untracked/n/.git.holdfast-restored/x", ""), file("untracked/n/.git", "gitdir: ../n/evil\n")],
+      "n/.git.holdfast-restored",
+    ],
+    ["a second .git", [repository("untracked/n/.git/x/.git")], "n/.git/x"],
+    ["a second .git among hooks", [repository("untracked/n/.git/hooks/.git")], "n/.git/hooks"],
+    ["a repository within .git", [repository("git/x/.git")], ".git/x"],
+    ["a file within .git", [repository("git/evil"), file("git/x/.git", "gitdir: ../evil\n")], ".git/x"],
+    ["tracked files", [repository("modified/n/.git")], "n"],
+    ["folders", [repository("folder/n/.git")], "n"],
+  ])("a nested .git, by %s: no command of the store runs", (name, steps, place) => {
+    const store = forge(name, [steps]);
+    const target = join(scratch.path, "target");
+    runScript(store, ["latest", target]);
+    for (const folder of [place, "n/.git.holdfast-restored", "n/.git/holdfast-restored/hooks"])
+      if (existsSync(join(target, folder))) spawnSync("git", ["-C", join(target, folder), "status"]);
+    const hasRun = existsSync(ran);
+    for (const made of [target, store, ran]) rmSync(made, { recursive: true, force: true });
+    expect(hasRun).toBe(false);
+  });
+
+  test("what waits beside as the .git of the whole stays there", () => {
+    const lead = "gitdir: ../.git/modules/m\n";
+    const store = forge("top", [[file("git/modules/m/HEAD", ""), file("untracked/.git.holdfast-restored", lead)]]);
+    const target = join(scratch.path, "target");
+    expect(runScript(store, ["latest", target])).toMatchObject({ status: 0, stderr: "" });
+    expect(readFileSync(join(target, ".git.holdfast-restored"), "utf8")).toBe(lead);
+    for (const made of [target, store]) rmSync(made, { recursive: true, force: true });
+  });
+
+  test("a .git file of a submodule comes back, in a nested repository too; another one waits beside and is told of", async () => {
+    const git = (cwd: string, ...args: string[]): string =>
+      execFileSync("git", ["-c", "protocol.file.allow=always", ...args], { cwd, encoding: "utf8" });
+    using library = gitRepo({ "lib.txt": "l\n" });
+    using parent = gitRepo({ "a.txt": "a\n" });
+    git(parent.path, "clone", "-q", library.path, "o");
+    for (const folder of [parent.path, join(parent.path, "o")]) git(folder, "submodule", "--quiet", "add", library.path, "sub");
+    git(parent.path, "clone", "-q", "--separate-git-dir", join(scratch.path, "separate.git"), library.path, "separate");
+    using one = await protect(parent.path);
+    await writeRecoveryFiles(one.store, recoveryTexts);
+    await one.point();
+    const target = join(scratch.path, "files");
+    const { status, stdout, stderr } = runScript(one.store.url, ["latest", target]);
+    expect([status, stderr, stdout]).toEqual([0, "", expect.stringMatching(/^note: .* kept as \.git\.holdfast-restored$/m)]);
+    for (const folder of ["sub", "o/sub"])
+      expect(git(join(target, folder), "status", "--porcelain", "--branch"), folder).toBe("## main...origin/main\n");
+    expect(readdirSync(join(target, "separate")).sort()).toEqual([".git.holdfast-restored", "lib.txt"]);
   });
 
   /** A copy of the store whose points hold these archives; their manifests fit. */

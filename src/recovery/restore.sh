@@ -326,12 +326,23 @@ harmless_settings() { git config --file "$1" --no-includes --list | grep -Ei "${
 
 add_settings() { while IFS= read -r setting; do git config --file "$1" --add "${setting%%=*}" "${setting#*=}" || :; done; }
 
+# Repositories within the files, and those of their submodules, the deepest first: find_nested DIR ACTION
+find_nested() {
+  within=$1
+  shift
+  find "$within" -mindepth 1 -depth \( -type d -iname .git -o ! -type d -ipath '*/.git/modules/*/head' \) "$@"
+}
+
 # What can run commands in a repository within the files waits in a folder beside; harmless settings stay.
 # The folders of a repository may be symlinks: then the link goes, and what it leads to is not touched.
+# A .git that is a file or a symlink leads to a repository elsewhere: it gets a name that git does not look for.
 tame_nested() {
   # shellcheck disable=SC2016
-  find "$1" -mindepth 2 -type d -iname .git -prune -exec sh -c '
+  find "$1" -mindepth 1 ! -type d -iname .git -exec sh -c 'for link; do rm -rf "$link.holdfast-restored"; mv "$link" "$link.holdfast-restored"; done' sh {} +
+  # shellcheck disable=SC2016
+  find_nested "$1" -exec sh -c '
     for repository; do
+      if [ -L "$repository" ] || [ ! -d "$repository" ]; then repository=${repository%/*}; fi
       aside=$repository/holdfast-restored
       if [ -L "$aside" ]; then rm "$aside"; fi
       mkdir -p "$aside"
@@ -346,8 +357,9 @@ tame_nested() {
       done
       rmdir "$aside" 2>/dev/null || :
     done' sh {} +
-  find "$1" -mindepth 2 -type d -iname .git -prune >"$work/nested"
+  find_nested "$1" -print >"$work/nested"
   while IFS= read -r nested; do
+    if [ -L "$nested" ] || [ ! -d "$nested" ]; then nested=${nested%/*}; fi
     captured=$nested/holdfast-restored/config
     if [ -L "$captured" ] || [ ! -f "$captured" ]; then continue; fi
     if is_harmless "$captured"; then
@@ -357,6 +369,40 @@ tame_nested() {
       harmless_settings "$captured" | add_settings "$nested/config"
     fi
   done <"$work/nested"
+}
+
+# The .git files of submodules get their name again: set_git_files DIR ROOT; DIR is what will be laid over ROOT
+set_git_files() {
+  find "$1" -mindepth 2 -type f -name .git.holdfast-restored >"$work/leads"
+  while IFS= read -r aside; do
+    link=${aside%.holdfast-restored}
+    if [ ! -e "$link" ] && [ ! -L "$link" ] && leads_to_module "$1" "$2" "${link#"$1"/}" "$aside"; then mv "$aside" "$link"; fi
+  done <"$work/leads"
+  if [ -n "$(find "$1" -name .git.holdfast-restored | head -n 1)" ]; then
+    say "note: files and links named .git that lead to a repository elsewhere are kept as .git.holdfast-restored"
+  fi
+}
+
+# True where the file $4, as the .git at $3, leads to .git/modules of ROOT or of a repository in DIR, through real folders.
+leads_to_module() {
+  lead=$(head -c 4096 "$4")
+  printf '%s\n' "$lead" >"$work/lead"
+  [ "$(sum_of "$work/lead")" = "$(sum_of "$4")" ] || return 1
+  case $lead in "gitdir: "?*) lead=${lead#gitdir: } ;; *) return 1 ;; esac
+  above=/${3%/*}
+  while [ "$lead" != "${lead#../}" ]; do
+    [ -n "$above" ] || return 1
+    lead=${lead#../}
+    above=${above%/*}
+  done
+  case /$lead/ in */../* | */./* | *//*) return 1 ;; esac
+  place=${above#/}${above:+/}$lead
+  case $place in
+    .git/modules/?*) within=$2 ;;
+    */.git/modules/?*) within=$1 ;;
+    *) return 1 ;;
+  esac
+  [ -d "$within/$place" ] && is_inside "$within" "$place/HEAD"
 }
 
 # Submodules: their repositories lie in the git directory. Of the configuration the harmless settings come back.
@@ -393,6 +439,9 @@ worktree() {
   for area in untracked modified folder; do
     if [ -d "$stage/$1$area" ] && [ -n "$(find "$stage/$1$area" -mindepth 1 -maxdepth 1 -iname .git)" ]; then distrust "the point wants to write into .git"; fi
   done
+  # Nothing in a nested .git is tracked, and a folder is one.
+  if [ -d "$stage/$1modified" ] && [ -n "$(find "$stage/$1modified" -iname .git | head -n 1)" ]; then distrust "the point wants to write into .git"; fi
+  if [ -d "$stage/$1folder" ] && [ -n "$(find "$stage/$1folder" ! -type d | head -n 1)" ]; then distrust "the point holds something that no backup writes"; fi
   if [ -f "$3/index" ]; then
     # git writes what an index names wherever that leads.
     quiet_git --git-dir "$3" --work-tree "$root" ls-files -z >"$work/tracked" || fail "git does not read the index" "try an older point: sh restore.sh --list"
@@ -411,7 +460,10 @@ worktree() {
     check_names "$absent"
     remove_listed "$root" "$absent"
   fi
-  if [ -d "$stage/${1}untracked" ]; then tame_nested "$stage/${1}untracked"; fi
+  if [ -d "$stage/${1}untracked" ]; then
+    tame_nested "$stage/${1}untracked"
+    set_git_files "$stage/${1}untracked" "$root"
+  fi
   overlay "$stage/${1}folder" "$root"
   # A tracked path that is of another kind now must make way.
   if [ -d "$stage/${1}modified" ]; then
@@ -540,6 +592,7 @@ if [ -d "$stage/git" ]; then
   (cd "$stage/git" && tar --format=pax -cf - --exclude=./config --exclude=./config.worktree --exclude=./hooks --exclude='./holdfast-*' --exclude='./modules/*/config' --exclude='./modules/*/hooks' --exclude='./modules/*/config.worktree' --exclude='./modules/*/commondir' --exclude='./worktrees/*/gitdir' --exclude='./worktrees/*/commondir' --exclude='./worktrees/*/config.worktree' .) |
     (cd "$work/plain" && tar -xpf - --no-same-owner)
   if [ -n "$(find "$work/plain" -type l | head -n 1)" ]; then find "$work/plain" -type l -exec rm -f {} +; fi
+  tame_nested "$work/plain"
   overlay "$work/plain" "$git_dir"
   set_module_configs
 fi

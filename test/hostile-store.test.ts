@@ -111,7 +111,8 @@ async function useIt(): Promise<void> {
   const environment = { ...process.env, GIT_TERMINAL_PROMPT: "0", GIT_PAGER: "cat" };
   for (const args of [["status"], ["log", "-1"], ["diff", "--no-color"], ["stash", "list"], ["branch", "-a"]])
     await run("git", ["-C", target, ...args], environment);
-  await run("git", ["-C", join(target, "nested"), "status"], environment);
+  for (const folder of ["nested", "n", "nested/.git/x", ".git/x", "n/.git/hooks", "n/.git/holdfast-restored/hooks"])
+    if (existsSync(join(target, folder))) await run("git", ["-C", join(target, folder), "status"], environment);
 }
 
 describe("a store that somebody else has written to", () => {
@@ -132,6 +133,7 @@ describe("a store that somebody else has written to", () => {
       else counts.refused += 1;
       for (const made of [target, `${target}.worktrees`, forged]) rmSync(made, { recursive: true, force: true });
       const wrongs = [...judge(ending), ...look()];
+      rmSync(marker, { force: true });
       if (wrongs.length > 0) found.push(`seed ${seed}, ${kind}: ${wrongs.join("; ")}\n${ending.output.slice(-1500)}`);
     }
     process.stdout.write(

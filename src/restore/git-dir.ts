@@ -1,8 +1,8 @@
 /** What a restored git directory needs beside objects and refs: settings of nested repositories, linked worktrees, marks. */
-import { lstatSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type FileEntry, placeOf } from "../core/contents.ts";
-import { encodePath } from "../core/paths.ts";
+import { baseName, decodePath, encodePath, isContained, isGitName, parentOf } from "../core/paths.ts";
 import { readText } from "../git/refs.ts";
 import { isOwnHook } from "../hooks/block.ts";
 import { applyNestedConfig } from "./config.ts";
@@ -16,12 +16,58 @@ export async function settleNested(git: RestoreGit, layout: TargetLayout, files:
   for (const entry of files.keys()) {
     if (!entry.endsWith("/config")) continue;
     const { area, path } = placeOf(entry);
-    const isNested = area === "git" ? path.startsWith("modules/") : path.endsWith("/.git/config");
+    const isNested = path.endsWith("/.git/config") || (area === "git" && path.startsWith("modules/"));
     const place = isNested ? destinationOf(entry, layout) : undefined;
     if (place?.live === undefined) continue;
     for (const key of await applyNestedConfig(git, new SafeFolder(place.root), place.path, place.live)) leftOut.push(`${path}: ${key}`);
   }
   return leftOut;
+}
+
+/**
+ * Nested `.git`s that are files or links, which were unpacked under another name: git would take the settings of whatever they lead
+ * to. They take their place where that is the repository of a submodule, whose settings were looked at. Gives the others.
+ */
+export function settleGitLinks(layout: TargetLayout, files: ReadonlyMap<string, FileEntry>): string[] {
+  const beside: string[] = [];
+  for (const entry of files.keys()) {
+    const { area, path } = placeOf(entry);
+    const place = isGitName(baseName(path)) ? destinationOf(entry, layout) : undefined;
+    if (place?.live === undefined) continue;
+    const folder = new SafeFolder(place.root);
+    const found = folder.find(place.path);
+    if (found === undefined) continue;
+    if (area !== "git" && leadsToModule(folder, place.live, leadOf(found)) && !folder.exists(place.live)) folder.replace(place.path, place.live);
+    else beside.push(path);
+  }
+  return beside;
+}
+
+/** As git reads it. (gitrepository-layout(5)) Undefined where it leads nowhere. */
+function leadOf(link: string | Buffer): string | undefined {
+  const stat = lstatSync(link);
+  if (stat.isSymbolicLink()) return decodePath(readlinkSync(link, { encoding: "buffer" }));
+  if (!stat.isFile() || stat.size > longestPath) return undefined;
+  return /^gitdir: (.*?)[\r\n]*$/s.exec(decodePath(readFileSync(link)))?.[1];
+}
+
+const longestPath = 4096;
+
+/** Through real folders, to what a submodule has in the `.git/modules` of this repository, or of a nested one: nothing there is put to work unseen. */
+function leadsToModule(folder: SafeFolder, path: string, lead = ""): boolean {
+  const up = /^(?:\.\.\/)*/.exec(lead)?.[0] ?? "";
+  const names = lead.slice(up.length).replace(/\/$/, "");
+  const above = parentOf(path).split("/");
+  const depth = above.length - up.length / 3;
+  if (depth < 0 || !isContained(names)) return false;
+  const place = [...above.slice(0, depth), ...names.split("/")];
+  const nested = place.findIndex(isGitName);
+  if (place[nested] !== ".git" || place[nested + 1] !== "modules" || place.length < nested + 3) return false;
+  return place.every((_, at) => {
+    const stat = lstatSync(encodePath(`${folder.root}/${place.slice(0, at + 1).join("/")}`), { throwIfNoEntry: false });
+    // A choice of paths leaves the repository behind.
+    return stat?.isDirectory() ?? nested === 0;
+  });
 }
 
 /** Ties restored linked worktrees to the repository, and forgets those that the point does not hold. */

@@ -8,6 +8,7 @@ import { BackupError } from "../core/errors.ts";
 import { encodePath, isGitName, parentOf, pathBytes, splitPaths } from "../core/paths.ts";
 import { git } from "../git/run.ts";
 import { haveSameBytes } from "./file-bytes.ts";
+import { besideEnding } from "./place.ts";
 import { SafeFolder, secondsOf } from "./safe-folder.ts";
 import { listTree } from "./tree.ts";
 
@@ -79,15 +80,15 @@ export function executeInPlace(plan: InPlacePlan, from: string, root: string, si
     renameSync(made, target.at(path));
   }
   for (const gitDir of new Set(plan.files.map(({ path }) => nestedGitDir(path)))) {
-    if (gitDir === undefined || !lstatSync(encodePath(`${from}/${gitDir}`)).isDirectory()) continue;
+    if (gitDir === undefined || lstatSync(encodePath(`${from}/${gitDir}`), { throwIfNoEntry: false })?.isDirectory() !== true) continue;
     // Without these, which may be empty, git takes it for no repository. (gitrepository-layout(5))
     for (const name of ["objects", "refs"]) target.folder(`${gitDir}/${name}`);
   }
 }
 
-/** The .git of a nested repository, where the path is that or lies in it. */
+/** The .git of a nested repository, where the path is that, lies in it or waits beside it. */
 function nestedGitDir(path: string): string | undefined {
-  const parts = path.split("/");
+  const parts = path.split("/").map((part) => (part.endsWith(besideEnding) ? part.slice(0, -besideEnding.length) : part));
   const at = parts.findIndex(isGitName);
   return at === -1 ? undefined : parts.slice(0, at + 1).join("/");
 }

@@ -63,8 +63,29 @@ describe("what a point holds goes", () => {
     ["lib/.git/config", "lib/.git/holdfast-restored/config"],
     ["lib/.git/hooks/pre-commit", "lib/.git/holdfast-restored/hooks/pre-commit"],
     ["holdfast-restored/lib/.git/config", "holdfast-restored/lib/.git/holdfast-restored/config"],
+    ["a/.git/x/.git/config", "a/.git/x/.git/holdfast-restored/config"],
+    ["a/.git/hooks/.git/config", "a/.git/holdfast-restored/hooks/.git/holdfast-restored/config"],
+    ["a/.git/modules/m/config", "a/.git/holdfast-restored/modules/m/config"],
+    ["lib/.git", "lib/.git.holdfast-restored"],
+    ["lib/.GIT", "lib/.GIT.holdfast-restored"],
+    ["a/.git/x/.git", "a/.git/x/.git.holdfast-restored"],
   ])("beside, in a nested repository: untracked/%s", (live, path) => {
     expect(destinationOf(`untracked/${live}`, layout)).toEqual({ root: "/t", path, live });
+  });
+
+  test.each([
+    ["x/.git/config", "x/.git/holdfast-restored/config"],
+    ["x/.git/hooks/pre-commit", "x/.git/holdfast-restored/hooks/pre-commit"],
+    ["worktrees/side/x/.git/config", "worktrees/side/x/.git/holdfast-restored/config"],
+    ["modules/m/x/.git/config", "holdfast-restored/modules/m/x/.git/holdfast-restored/config"],
+    ["hooks/.git/HEAD", "holdfast-restored/hooks/.git/HEAD"],
+    ["x/.git", "x/.git.holdfast-restored"],
+  ])("beside, in a repository within the git directory: git/%s", (live, path) => {
+    expect(destinationOf(`git/${live}`, layout)).toEqual({ root: "/t/.git", path, live });
+  });
+
+  test("folders of a nested repository where git looks for them", () => {
+    expect(destinationOf("folder/lib/.git/hooks", layout)).toEqual({ root: "/t", path: "lib/.git/hooks" });
   });
 
   test.each([
@@ -177,6 +198,8 @@ describe("a hostile point cannot write", () => {
         expect(place.path).not.toMatch(/(?:^|\/)(?:\.\.?)?(?:\/|$)|\0/);
         if (place.root === layout.gitDir) expect(place.path).not.toMatch(/^(?:config|hooks|objects|refs|commondir)(?:\/|$)/i);
         else expect(place.path).not.toMatch(/^\.git(?:\/|$)/i);
+        if (!/^(?:folder|worktrees\/side\/folder)\//.test(parts.join("/")))
+          expect(place.path).not.toMatch(/(?:^|\/)\.git(?:\/(?:config|hooks|commondir))?$/i);
       }),
       { numRuns: 2000 },
     );

@@ -29,6 +29,9 @@ export interface Destination {
 /** What a restored repository keeps of the configuration and hooks that it does not put to work. */
 export const inertFolder = "holdfast-restored";
 
+/** Of the name of a nested `.git` that is a file or a link, while it is not put to work. */
+export const besideEnding = `.${inertFolder}`;
+
 export function destinationOf(entry: string, layout: TargetLayout): Destination | undefined {
   const { worktree, area, path } = placeOf(entry);
   if (area === "git") return worktree === "" ? gitDestination(path, layout.gitDir) : undefined;
@@ -40,10 +43,7 @@ export function destinationOf(entry: string, layout: TargetLayout): Destination 
   const parts = path.split("/");
   if (isGitName(parts[0] ?? "")) throw hostile(path);
   if (area === "folder") return { root, path };
-  const nested = parts.findIndex(isGitName);
-  const inside = parts.slice(nested + 1);
-  if (nested === -1 || !isInert(inside) || inside.at(-1)?.endsWith(".sample") === true) return { root, path };
-  return { root, path: [...parts.slice(0, nested + 1), inertFolder, ...inside].join("/"), live: path };
+  return placed(root, path, tameNested(parts));
 }
 
 function gitDestination(path: string, gitDir: string): Destination | undefined {
@@ -55,9 +55,24 @@ function gitDestination(path: string, gitDir: string): Destination | undefined {
   if (top === "worktrees") {
     const name = (parts[2] ?? "").toLowerCase();
     // Where a linked worktree lies is decided anew.
-    return name === "gitdir" || name === "commondir" ? undefined : isInert(parts.slice(2)) ? inert(path, gitDir) : { root: gitDir, path };
+    if (name === "gitdir" || name === "commondir") return undefined;
   }
-  return isInert(parts) ? inert(path, gitDir) : { root: gitDir, path };
+  const isBeside = isInert(top === "worktrees" ? parts.slice(2) : parts);
+  return placed(gitDir, path, isBeside ? `${inertFolder}/${tameNested(parts)}` : tameNested(parts));
+}
+
+/**
+ * Of every `.git` on the way, however deep, what could run commands goes into its inert folder. One that is itself written is no
+ * folder: it leads to a repository somewhere else, and waits under a name that git does not look for.
+ */
+function tameNested(parts: readonly string[]): string {
+  const isSample = parts.at(-1)?.endsWith(".sample") === true;
+  const tamed = parts.flatMap((part, at) => {
+    if (!isGitName(part)) return [part];
+    if (at === parts.length - 1) return [part + besideEnding];
+    return isInert(parts.slice(at + 1)) && !isSample ? [part, inertFolder] : [part];
+  });
+  return tamed.join("/");
 }
 
 /** Configuration and hooks can run commands, and a `commondir` says where to find them: they are kept beside, not put to work. */
@@ -72,6 +87,6 @@ function hostile(path: string): BackupError {
   return new BackupError("hostile", `the point wants to write ${JSON.stringify(path)} into the git directory`);
 }
 
-function inert(path: string, gitDir: string): Destination {
-  return { root: gitDir, path: `${inertFolder}/${path}`, live: path };
+function placed(root: string, live: string, path: string): Destination {
+  return path === live ? { root, path } : { root, path, live };
 }

@@ -12,7 +12,7 @@ import { checkoutCommit, checkoutRaw, smudgeLfs } from "./checkout.ts";
 import { ancestors, type ChosenFiles, chooseFiles, isBesideCommit, makeFolders, settleTimes } from "./chosen-files.ts";
 import { type Comparison, compareFiles, compareRefs } from "./compare.ts";
 import { applyConfig } from "./config.ts";
-import { linkWorktrees, listFolder, listHooks, markPromised, settleNested } from "./git-dir.ts";
+import { linkWorktrees, listFolder, listHooks, markPromised, settleGitLinks, settleNested } from "./git-dir.ts";
 import type { Place, RestoreGit } from "./git-port.ts";
 import { type Limits, limitsWithoutGit, noLimits } from "./limits.ts";
 import { fetchObjects, writeHead, writeRefs } from "./objects.ts";
@@ -45,6 +45,8 @@ export interface RestoreResult {
   readonly skipped: readonly string[];
   /** Symlinks of the git directory that led out of it: they are not restored, since git writes through them. */
   readonly links: readonly string[];
+  /** Nested `.git`s that are files or links and lead to no repository of a submodule: they wait beside, under another name. */
+  readonly gitLinks: readonly string[];
   /** Settings of the captured configuration that were not put to work. */
   readonly settings: readonly string[];
   /** Captured hooks that were not put to work. */
@@ -119,6 +121,7 @@ async function restoreFiles(request: Request, contents: Contents, layout: Target
   const chosen = chooseFiles(contents, plan.selects);
   const unpacker = await unpack(request, layout, chosen, true);
   const settings = await settleNested(git, layout, chosen.files);
+  const gitLinks = settleGitLinks(layout, chosen.files);
   settleTimes(layout, chosen.files);
   onProgress?.("compare");
   const isTracked = (entry: string): boolean => placeOf(entry).area === "tracked";
@@ -127,6 +130,7 @@ async function restoreFiles(request: Request, contents: Contents, layout: Target
     comparison: compareFiles({ layout, files, skipped: unpacker.skipped, indexes: new Map(), objectFormat: contents.header.objectFormat }),
     skipped: [],
     links: linksOf(unpacker),
+    gitLinks,
     settings,
     hooks: listHooks(layout.gitDir),
     withheld: [...chosen.files.keys()].filter(isTracked).map((entry) => placeOf(entry).path),
@@ -160,6 +164,7 @@ async function restoreMoment(request: Request, contents: Contents, layout: Targe
     await checkoutRaw(git, place, layout.gitDir, clean, request);
   }
   if (contents.problems.some(({ message }) => message === partialClone)) markPromised(layout.gitDir);
+  const gitLinks = settleGitLinks(layout, files);
   settleTimes(layout, files);
   onProgress?.("compare");
   const comparison = compareFiles({ layout, files, skipped: unpacker.skipped, indexes, objectFormat: contents.header.objectFormat });
@@ -168,6 +173,7 @@ async function restoreMoment(request: Request, contents: Contents, layout: Targe
     comparison: { ...comparison, refs: contents.refs.size, differences: [...comparison.differences, ...refs] },
     skipped: [],
     links: linksOf(unpacker),
+    gitLinks,
     settings: [...leftOut, ...nested],
     hooks: listHooks(layout.gitDir),
     withheld: [],
@@ -217,6 +223,7 @@ async function restoreCommit(request: Request, contents: Contents, layout: Targe
   const untracked = chosen.files;
   const beside = await unpack(request, layout, chosen, false);
   const nested = await settleNested(git, layout, untracked);
+  const gitLinks = settleGitLinks(layout, untracked);
   settleTimes(layout, untracked, new Set(index.flatMap((entry) => ancestors(entry.path))));
   onProgress?.("compare");
   const comparison = compareFiles({
@@ -233,6 +240,7 @@ async function restoreCommit(request: Request, contents: Contents, layout: Targe
     comparison: { ...comparison, files: comparison.files + checkedOut.length, differences: [...comparison.differences, ...others] },
     skipped: [...skipped, ...[...beside.skipped].map((path) => placeOf(path).path)],
     links: linksOf(repository),
+    gitLinks,
     settings: [...leftOut, ...nested],
     hooks: listHooks(layout.gitDir),
     withheld: [],

@@ -4,6 +4,7 @@ import {
   appendFileSync,
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -12,12 +13,14 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
+import { withoutGit } from "../../src/restore/without-git.ts";
 import { programs, runCli } from "../support/cli.ts";
 import { type JourneyOptions, journey } from "../support/journey.ts";
 import { needs } from "../support/needs.ts";
@@ -324,6 +327,40 @@ test("nested repositories, with commits and without, their .git included", async
   const { target } = await trip.safe.restore();
   expect(git(join(target, "nested/with"), "log", "--format=%s")).toBe("again\ninner");
   expect(git(join(target, "nested/with"), "fsck", "--full")).toBe("");
+});
+
+test.each([
+  ["with git", {}],
+  ["without git", { git: withoutGit(), gitDir: undefined }],
+])("nested repositories whose .git is a file or a link, %s: their submodules' come back, what leads elsewhere waits beside", async (_, wish) => {
+  using library = upstream();
+  using beside = tempDir();
+  using repo = gitRepo({ file: "1\n" });
+  const at = (path: string): string => join(repo.path, path);
+  git(repo.path, "clone", "-q", library.path, "nested");
+  git(at("nested"), "submodule", "--quiet", "add", library.path, "sub");
+  git(at("nested"), "commit", "-q", "-m", "a submodule");
+  git(at("nested"), "worktree", "add", "-q", "wt");
+  git(repo.path, "clone", "-q", "--separate-git-dir", join(beside.path, "separate.git"), library.path, "separate");
+  git(repo.path, "init", "-q", "linked");
+  renameSync(at("linked/.git"), join(beside.path, "linked.git"));
+  symlinkSync(join(beside.path, "linked.git"), at("linked/.git"));
+  const elsewhere = ["linked/.git", "nested/wt/.git", "separate/.git"];
+  using safe = await protect(repo.path);
+  await safe.point();
+  const { target, gitLinks, comparison } = await safe.restore(undefined, wish);
+  expect([[...gitLinks].sort(), comparison.differences]).toEqual([elsewhere, []]);
+  for (const path of elsewhere) {
+    expect(existsSync(join(target, path)), path).toBe(false);
+    expect(lstatSync(join(target, `${path}.holdfast-restored`)).isSymbolicLink(), path).toBe(path === "linked/.git");
+  }
+  expect(readFileSync(join(target, "nested/sub/.git"), "utf8")).toBe("gitdir: ../.git/modules/sub\n");
+  expect(git(join(target, "nested/sub"), "status", "--porcelain")).toBe("");
+  expect(git(join(target, "nested/sub"), "rev-parse", "HEAD")).toBe(library.git("rev-parse", "HEAD"));
+  // A point of what was restored says the same.
+  using again = await protect(target);
+  await again.point();
+  expect((await again.restore(undefined, wish)).gitLinks).toEqual([]);
 });
 
 test("grafts and replacements: the history that git shows, and the one that it hides", async () => {

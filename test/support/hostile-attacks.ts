@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { zstdCompressSync } from "node:zlib";
-import { type Attack, type Forger, member, ofContents, ofFiles } from "./hostile-store.ts";
+import { type Attack, type Forger, type Member, member, ofContents, ofFiles } from "./hostile-store.ts";
 import { gitRepo } from "./repo.ts";
 
 /** By what each of them is; `canary` is a folder that none may reach, `payload` a command that none may have run. */
@@ -26,6 +26,15 @@ export function hostileAttacks(canary: string, payload: string): Readonly<Record
     const area = store.pick(areas);
     return area === "git" ? `git/${store.pick(gitNames)}` : `${area}/${store.pick([...names, ...gitNames.map((name) => `.git/${name}`)])}`;
   };
+
+  const monitor = configs[0] ?? "";
+  /** All that git asks of a repository. */
+  const repositoryAt = (place: string): Member[] => [
+    member(`${place}/HEAD`, "ref: refs/heads/main\n"),
+    member(`${place}/objects/x`),
+    member(`${place}/refs/x`),
+    member(`${place}/config`, monitor),
+  ];
 
   return {
     "a field of the manifest": (store) => {
@@ -160,6 +169,17 @@ export function hostileAttacks(canary: string, payload: string): Readonly<Record
       member("untracked/holdfast-restored/other/.git/config", "[core]\n\tfilemode = true\n"),
       member("untracked/other/.git/holdfast-restored", "", { kind: "symlink", target: join(canary, "home") }),
     ]),
+    "a nested .git that leads to settings": ofFiles((store) => {
+      const place = store.pick(["untracked/evil", "untracked/nested/.git/x", "git/info/x", "git/worktrees/linked/x", "modified/evil"]);
+      const lead = place.replace(/^(?:untracked|modified)/, "..").replace(/^git/, "../.git");
+      const link =
+        store.random() < 0.5 ? member("untracked/n/.git", `gitdir: ${lead}\n`) : member("untracked/n/.git", "", { kind: "symlink", target: lead });
+      return [...repositoryAt(place), link];
+    }),
+    "a repository within a git directory": ofFiles((store) =>
+      repositoryAt(store.pick(["untracked/nested/.git/x/.git", "git/x/.git", "modified/n/.git", "untracked/n/.git/hooks/.git"])),
+    ),
+    "settings in the place of a folder": ofFiles(() => [...repositoryAt("untracked/n/.git"), member("folder/n/.git/config", monitor)]),
     "settings and hooks without an end": ofFiles((store) => [
       member(
         store.pick(["git/config", "git/config.worktree", "git/hooks", "git/hooks/x", "untracked/nested/.git/config", "git/modules/m/config"]),

@@ -6,6 +6,7 @@ import { BackupError, exitCodes } from "../../core/errors.ts";
 import { storedSize } from "../../core/manifest.ts";
 import type { Comparison } from "../../restore/compare.ts";
 import type { Limits } from "../../restore/limits.ts";
+import { besideEnding } from "../../restore/place.ts";
 import type { RestorePlan } from "../../restore/plan.ts";
 import type { RestoreResult } from "../../restore/restore.ts";
 import { chooseGit, type GitChoice, openToRestore } from "../../tasks/git-choice.ts";
@@ -109,7 +110,7 @@ export function tellRestore(
   found: Pick<FoundRestore, "plan" | "explanation" | "signature" | "newSigners">,
   { output, startedAt, where }: ReportOptions,
 ): { code: number; document: Record<string, unknown> } {
-  const { comparison, problems, skipped, links, settings, hooks, worktrees, withheld } = result;
+  const { comparison, problems, skipped, links, gitLinks, settings, hooks, worktrees, withheld } = result;
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   const isSame = comparison.differences.length === 0;
   output.line(`Restored into ${where} in ${seconds} s.`);
@@ -120,6 +121,8 @@ export function tellRestore(
   for (const folder of worktrees) output.line(`Linked worktree: ${folder}`);
   tellSkipped(skipped, output);
   for (const name of links.slice(0, 10)) output.line(`Not restored, a link that leads out of .git: ${path(name)}`);
+  for (const name of gitLinks.slice(0, 10))
+    output.line(`Kept, not put to work, since it leads to a repository elsewhere: ${path(name + besideEnding)}`);
   if (withheld.length > 0) {
     output.line(`Not written, since the history could not be read without git: ${count(withheld.length, "tracked file")}:`);
     for (const name of withheld.slice(0, 20)) output.line(`  ${path(name)}`);
@@ -140,6 +143,7 @@ export function tellRestore(
     worktrees,
     skipped,
     links,
+    gitLinks,
     settings,
     hooks,
     withheld,

@@ -168,7 +168,7 @@ class Borrowed implements Disposable {
     const { store, signal } = this.#request;
     for (const point of points) {
       if (this.#fetched.has(point)) continue;
-      await fetchObjects(gitProgram, gitDir, store, [point], signal === undefined ? {} : { signal });
+      await fetchObjects(gitProgram, gitDir, store, [point], { signal });
       this.#fetched.add(point);
     }
   }

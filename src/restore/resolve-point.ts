@@ -12,7 +12,7 @@ export interface ResolvedPoint extends Resolved, Pick<FoundPoint, "chain" | "dam
  */
 export async function resolvePoint(request: Omit<ResolveRequest, "catalogue" | "gitDir">): Promise<ResolvedPoint | undefined> {
   const { what, at, filesFrom, paths, store, git } = request;
-  const options = request.signal === undefined ? {} : { signal: request.signal };
+  const options = { signal: request.signal };
   if (filesFrom !== undefined || (at !== undefined && what !== undefined)) return undefined;
   const resolved = (found: FoundPoint, words: string): ResolvedPoint => ({
     plan: planMoment(found.point, found.chain, paths),

@@ -139,7 +139,7 @@ async function pointAtHead({ store, catalogue, signal }: ResolveRequest, oid: st
   const around = catalogue.slice(Math.max(0, at - headSearch), at + headSearch + 1);
   const first = catalogue[0];
   for (const point of first === undefined || around.includes(first) ? around : [first, ...around]) {
-    const records = await readRecords(store, point, signal === undefined ? {} : { signal });
+    const records = await readRecords(store, point, { signal });
     if (records.some((record) => record.t === "worktree" && record.name === "" && record.oid === oid)) return point;
   }
   return undefined;
@@ -190,7 +190,7 @@ class Scratch implements Disposable {
     const others = upTo.filter((manifest) => manifest.full === newest.full && !known.has(manifest));
     const packs = new Map<Manifest, string>();
     for (const point of others) {
-      const [pack] = await fetchObjects(git, gitDir, store, [point], signal === undefined ? {} : { signal });
+      const [pack] = await fetchObjects(git, gitDir, store, [point], { signal });
       if (pack !== undefined) packs.set(point, pack);
     }
     const found = packs.size === 0 ? undefined : await git.findCommit(gitDir, what);
@@ -202,7 +202,7 @@ class Scratch implements Disposable {
 
   async #open(point: Manifest): Promise<string> {
     const { store, catalogue, git, worktree = "", signal } = this.#request;
-    const options = signal === undefined ? {} : { signal };
+    const options = { signal };
     const chain = chainOf(point, catalogue);
     const contents = await readContents(store, chain, options);
     const gitDir = join(this.#folder.path, point.id);

@@ -259,7 +259,7 @@ async function unpack(
   for (const manifest of plan.chain) {
     const tarball = findArtifact(manifest, "tar.zst");
     if (tarball === undefined) continue;
-    await unpacker.unpack(tarball.name, await openArtifact(store, manifest, tarball, signal === undefined ? {} : { signal }));
+    await unpacker.unpack(tarball.name, await openArtifact(store, manifest, tarball, { signal }));
   }
   return unpacker;
 }

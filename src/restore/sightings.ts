@@ -28,7 +28,7 @@ const atOnce = 16;
 
 /** Reads of each point the beginning of its contents; a tarball only where the stash had changed. */
 export async function readSightings(store: Store, catalogue: Catalogue, { signal }: CallOptions = {}): Promise<Sightings> {
-  const options = signal === undefined ? {} : { signal };
+  const options = { signal };
   const sightings = new Map<string, Sighting>();
   const unread: Sightings["unread"] = [];
   for (let at = 0; at < catalogue.length; at += atOnce) {

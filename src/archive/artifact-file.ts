@@ -28,6 +28,8 @@ export class ArtifactWriter {
   #gatheredSize = 0;
   #plainSize = 0;
   #storedSize = 0;
+  /** Why a part of the file is not as it should be: whoever goes on all the same must not end it well. */
+  #failure: { readonly error: unknown } | undefined;
 
   static async create(path: string, compression: "zstd" | "none"): Promise<ArtifactWriter> {
     return new ArtifactWriter(path, await open(path, "wx+", 0o600), compression === "zstd");
@@ -59,14 +61,24 @@ export class ArtifactWriter {
 
   /** Passes on what was gathered, when it is enough. */
   async relieve(): Promise<void> {
-    if (this.isFull) await this.#pass();
+    if (this.isFull) await this.#lasting(this.#pass());
+  }
+
+  async #lasting(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#failure ??= { error };
+    }
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   /**
    * Ends the file, reads what was not read back yet, and gives its facts under `name`. Throws `io_failed` when other
-   * bytes come back. They are not yet durable: the store's put sees to that.
+   * bytes come back, and again whatever a write has thrown. They are not yet durable: the store's put sees to that.
    */
   async finish(name: string): Promise<Artifact> {
+    if (this.#failure !== undefined) throw this.#failure.error;
     if (this.#gatheredSize > 0 || (this.#isCompressed && this.#plainSize === 0)) await this.#pass();
     while (this.#compressing.length > 0) await this.#writeFrame();
     await Promise.all(this.#checking);

@@ -131,6 +131,12 @@ describe("tips and chunks", () => {
     expect([state.readChunks(sum), state.readChunks("none")]).toEqual([chunks, undefined]);
   });
 
+  test("that cannot be written are not remembered, and that is all", () => {
+    mkdirSync(join(folder, "chunks", `${sum}.new`), { recursive: true });
+    state.writeChunks(sum, chunks);
+    expect(state.readChunks(sum)).toBeUndefined();
+  });
+
   test("are unknown when their file is damaged", () => {
     mkdirSync(join(folder, "chunks"), { recursive: true });
     writeFileSync(join(folder, "chunks", sum), "junk");

@@ -149,9 +149,15 @@ export class KnownState {
     return bytes === undefined ? undefined : (deserialize(bytes) as ChunkList);
   }
 
+  /** As far as there is room: without it a later point stores the file whole, and this one has it all the same. */
   writeChunks(sha256: string, chunks: ChunkList): void {
     const file = join(this.#folder, "chunks", sha256);
-    if (!existsSync(file)) writeSummed(file, serialize(chunks));
+    if (existsSync(file)) return;
+    try {
+      writeSummed(file, serialize(chunks));
+    } catch {
+      rmSync(`${file}.new`, { recursive: true, force: true });
+    }
   }
 
   /** Takes the plain pack index of a full point whose stored one is encrypted; nothing where there is none. */

@@ -121,11 +121,16 @@ async function readOnce<T>(path: string, expected: FileStat, read: (descriptor: 
     const after = fstatSync(descriptor, { bigint: true });
     return { status: "read", value, stat: before, isSteady: isSameFile(before, after) && before.ino === expected.ino };
   } catch (error) {
-    if (systemCode(error) === undefined) throw error;
+    if (!isOfReading(error)) throw error;
     return failed(error);
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** An abort, or a store that is full, says nothing of the file. */
+function isOfReading(error: unknown): boolean {
+  return systemCode(error) === "EAGAIN" || (error instanceof Error && "syscall" in error && ["read", "fstat"].includes(String(error.syscall)));
 }
 
 function failed(error: unknown): { status: "vanished" } | { status: "unreadable"; code: string } {

@@ -1,10 +1,11 @@
 /**
  * What drills have proven: one JSON document a line, appended. Evidence for people and auditors; the points need none of it.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import * as z from "zod";
 import { parseJson } from "../core/json.ts";
+import { textOf } from "../state/remembered.ts";
 
 const ms = z.number().nonnegative();
 
@@ -77,13 +78,5 @@ export function addEvidence(file: string, evidence: DrillEvidence): void {
     fsyncSync(descriptor);
   } finally {
     closeSync(descriptor);
-  }
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return ""; // there was no drill yet
   }
 }

@@ -4,7 +4,7 @@
  */
 import { type BackupError, isOfOneFile } from "../core/errors.ts";
 import { dayOf, type PointId } from "../core/ids.ts";
-import { isEncrypted, type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
+import { isEncrypted, keyOf, type Manifest, manifestKey, storedSize, writeManifest } from "../core/manifest.ts";
 import { findManifest, readCatalogue } from "../points/catalogue.ts";
 import { daysFrom, type Listing, listPoints } from "../points/listing.ts";
 import { type CallOptions, readAll, type Store } from "../stores/store.ts";
@@ -112,7 +112,7 @@ async function findBroken(primary: Store, copy: Store, ours: Listing, theirs: Li
   let lostBytes = 0;
   for (const manifest of (await readManifests(primary, differing, options)).manifests) {
     const { id, artifacts } = manifest;
-    const lost = artifacts.filter(({ name, size }) => sizes.get(`${dayOf(id)}/${name}`) !== size);
+    const lost = artifacts.filter((artifact) => sizes.get(keyOf(manifest, artifact)) !== artifact.size);
     if (lost.length === 0) continue;
     const standing = await readAll(copy, manifestKey(id), options);
     if (standing?.toString("utf8") !== writeManifest(manifest)) continue;

@@ -10,14 +10,17 @@ import { parseJson } from "../core/json.ts";
 
 /** Undefined where nothing of this form is remembered. */
 export function readRemembered<Form extends z.ZodType>(file: string, form: Form): z.infer<Form> | undefined {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch {
-    return undefined; // never written, or the state was deleted
-  }
-  const result = form.safeParse(parseJson(text));
+  const result = form.safeParse(parseJson(textOf(file)));
   return result.success ? result.data : undefined;
+}
+
+/** "" where nothing was written yet, or the state was deleted. */
+export function textOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 interface RememberOptions {

@@ -2,11 +2,11 @@
  * Rewrites that were seen, and until when a person has said to have seen them: one JSON document a line, appended.
  * A note for people: what was lost is in the points, and `restore --lost` finds it there without this file.
  */
-import { appendFileSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { appendFileSync, mkdirSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseJson } from "../core/json.ts";
 import type { Rewrite } from "../core/rewrites.ts";
-import { replaceFile } from "./remembered.ts";
+import { replaceFile, textOf } from "./remembered.ts";
 
 type Note = ({ readonly t: "rewrite" } & Rewrite) | { readonly t: "acknowledged"; readonly at: string };
 
@@ -60,14 +60,6 @@ function readNotes(file: string): Note[] {
     .split("\n")
     .map(parseNote)
     .filter((note) => note !== undefined);
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return ""; // nothing was seen yet
-  }
 }
 
 function parseNote(line: string): Note | undefined {

@@ -2,10 +2,11 @@
  * What Holdfast did on this machine: one JSON document a line, appended, never changed.
  * Facts are written as they are given: callers put no secrets and no file content into them.
  */
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, mkdirSync, openSync, readSync, renameSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseJson } from "../core/json.ts";
 import { stateLayout } from "./layout.ts";
+import { textOf } from "./remembered.ts";
 
 export interface RunEvent {
   /** ISO 8601, UTC. */
@@ -81,15 +82,6 @@ function readEvents(file: string): RunEvent[] {
     .split("\n")
     .map(parseEvent)
     .filter((event) => event !== undefined);
-}
-
-function textOf(file: string): string {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    // Not there yet, or not readable: no history is an ordinary answer.
-    return "";
-  }
 }
 
 function parseEvent(line: string): RunEvent | undefined {

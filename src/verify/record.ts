@@ -2,10 +2,10 @@
  * What was verified when, and what was found damaged: one JSON document a line, appended while it is done, so that a run that is
  * ended goes on where it was. A cache: without it everything counts as never verified.
  */
-import { appendFileSync, mkdirSync, readFileSync } from "node:fs";
+import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { parseJson } from "../core/json.ts";
-import { replaceFile } from "../state/remembered.ts";
+import { replaceFile, textOf } from "../state/remembered.ts";
 
 export interface Verified {
   readonly store: string;
@@ -96,13 +96,8 @@ function latest(entries: readonly Verified[]): Iterable<Verified> {
 }
 
 function readEntries(file: string): Verified[] {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch {
-    return []; // nothing was verified yet, or it cannot be known: it is done again
-  }
-  return text.split("\n").flatMap((line) => {
+  const lines = textOf(file).split("\n");
+  return lines.flatMap((line) => {
     const value = parseJson(line) as { readonly [field: string]: unknown } | null | undefined;
     const isEntry = ["store", "key", "sha256", "at"].every((name) => typeof value?.[name] === "string");
     return isEntry ? [value as unknown as Verified] : [];
